@@ -1,0 +1,613 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What callers get in heaps of pages: blocks of a size class, cut from spans, and runs of pages.
+ *
+ * Owns the spans: a span is a run of up to 15 pages cut into blocks of one class. Which of them are free is a bitmap with
+ * one bit per block, 1 is free. Bit i of word w is block 64 * w + i, so the blocks of a word are found from one address
+ * and one mask. Where a page has at most 64 blocks, word w is the mask word of the span's page w: no memory but
+ * the descriptors is needed. Smaller classes have an allocated bitmap, whose address is in the mask word of the first page.
+ * That memory is provided by the caller beforehand ("spare"), kept for the next such span when a span ends, and freed
+ * with the heap; if there is none, the smallest class with an inline bitmap serves the request.
+ *
+ * Spans with both free and live blocks are in one of three lists of their class, by the number of free blocks; blocks are
+ * taken from the fullest list first, so that nearly empty spans have a chance to end. A span without a live block goes
+ * back to the free runs, but each class may keep one, so that a single block allocated and freed over and over does not make
+ * and unmake its span. The kept ones are given back before any request fails.
+ *
+ * Order of attempts, for PHEAP_CORE_EASY: a span with a free block; a new span of the usual length, or as long as a free
+ * run allows down to the small length, beyond which too much is wasted at its end. In a heap with little committed the
+ * usual length is less: one sixteenth of it. PHEAP_CORE_LAST adds: spans that hold at least one block, then a block of
+ * the next larger class that has one. So the heap is full only if no larger block and no page is free.
+ *
+ * Every free is checked against descriptor and bitmap: what is not the address of a live block changes nothing.
+ *
+ * Never looks at the memory it manages, never allocates.
+ */
+#include <linux/bitops.h>
+#include <linux/compiler.h>
+#include <linux/errno.h>
+#include <linux/kernel.h>
+#include <linux/minmax.h>
+#include <linux/string.h>
+
+#include "blocks.h"
+#include "runs.h"
+
+/* Spares kept for callers that come; more of them come from ended spans. */
+#define MAX_GIVEN_SPARES	4U
+/* A span takes at most this part of the committed pages. */
+#define COMMITTED_PER_SPAN	16U
+
+struct spare {
+	struct spare *next;
+};
+
+static_assert(PHEAP_MAX_SPAN << PAGE_SHIFT <= 65536);
+
+static bool is_inline(u32 class)
+{
+	return class >= PHEAP_INLINE_CLASS;
+}
+
+/* Word @w of the bitmap of the span at @page. */
+static u64 *span_word(const struct pheap_core *core, u32 page, u32 class, u32 w)
+{
+	if (likely(is_inline(class)))
+		return pheap_mask(core, page + w);
+	return (u64 *)(unsigned long)*pheap_mask(core, page) + w;
+}
+
+static u32 *span_list(struct pheap_core *core, u32 class, u32 nfree)
+{
+	return &core->pages.lists->spans[class][(nfree * pheap_classes[class].fullness) >> 16];
+}
+
+static u32 nr_blocks_in(u32 pages, u32 class)
+{
+	return ((u64)(pages << PAGE_SHIFT) * pheap_classes[class].reciprocal) >> 32;
+}
+
+static u32 min_pages(u32 class)
+{
+	return (pheap_classes[class].bytes + PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
+
+/* Usual length of a new span: short while little is committed. */
+static u32 usual_pages(const struct pheap_core *core, u32 class)
+{
+	const struct pheap_class *c = &pheap_classes[class];
+
+	return clamp_t(u32, core->nr_pages / COMMITTED_PER_SPAN, c->small_pages, c->pages);
+}
+
+/* First class from @class on with blocks aligned to @align, at most PAGE_SIZE; the largest class always is. */
+static u32 aligned_class(u32 class, u32 align)
+{
+	while (pheap_classes[class].bytes & (align - 1))
+		class++;
+	return class;
+}
+
+/* The class that serves a request best, or PHEAP_NR_CLASSES if it is one for a run. */
+static u32 class_for(u64 bytes, u64 align)
+{
+	if (bytes > PHEAP_MAX_BLOCK || align > PAGE_SIZE)
+		return PHEAP_NR_CLASSES;
+	if (align <= PHEAP_MIN_ALIGN)
+		return pheap_class_of(bytes);
+	return aligned_class(pheap_class_of(max(bytes, align)), align);
+}
+
+/* The fullest span of @class with a free block, or PHEAP_NONE. */
+static u32 open_span(const struct pheap_core *core, u32 class)
+{
+	const u32 *spans = core->pages.lists->spans[class];
+	u32 i;
+
+	for (i = 0; i < PHEAP_NR_SPAN_LISTS; i++)
+		if (spans[i] != PHEAP_NONE)
+			return spans[i];
+	return PHEAP_NONE;
+}
+
+/* Make pages a span, of which the caller takes a block at once. A class without inline bitmap needs a spare. */
+static void span_create(struct pheap_core *core, u32 class, u32 page, u32 len)
+{
+	struct pheap_page *desc = pheap_page(core, page);
+	u32 left = nr_blocks_in(len, class);
+	u32 i;
+
+	desc->kind = PHEAP_PAGE_SPAN;
+	desc->class = class;
+	desc->len = len;
+	desc->nfree = left;
+	for (i = 1; i < len; i++) {
+		struct pheap_page *part = pheap_page(core, page + i);
+
+		part->kind = PHEAP_PAGE_SPAN_PART;
+		part->len = i;
+	}
+	if (!is_inline(class)) {
+		struct pheap_lists *lists = core->pages.lists;
+		struct spare *spare = lists->spares;
+
+		WRITE_ONCE(lists->spares, spare->next);
+		lists->nr_spares--;
+		*pheap_mask(core, page) = (unsigned long)spare;
+	}
+	pheap_list_add(core, span_list(core, class, left), page);
+	for (i = 0; left > 64; i++, left -= 64)
+		*span_word(core, page, class, i) = ~0ULL;
+	*span_word(core, page, class, i) = ~0ULL >> (64 - left);
+}
+
+static void spare_put(struct pheap_lists *lists, void *mem)
+{
+	struct spare *spare = mem;
+
+	spare->next = lists->spares;
+	WRITE_ONCE(lists->spares, spare);
+	lists->nr_spares++;
+}
+
+/* Make a span that is in no list any more free pages. */
+static void span_destroy(struct pheap_core *core, u32 page)
+{
+	struct pheap_page *desc = pheap_page(core, page);
+	u32 len = desc->len;
+	u32 i;
+
+	if (!is_inline(desc->class))
+		spare_put(core->pages.lists, (void *)(unsigned long)*pheap_mask(core, page));
+	for (i = 0; i < len; i++)
+		pheap_page(core, page + i)->kind = PHEAP_PAGE_NONE;
+	pheap_run_give(core, page, len);
+}
+
+/* Give kept spans back to the free runs; false if there was none. */
+static bool give_back_empty(struct pheap_core *core)
+{
+	struct pheap_lists *lists = core->pages.lists;
+	u32 class;
+
+	if (!lists->nr_empty)
+		return false;
+	for (class = 0; class < PHEAP_NR_CLASSES; class++) {
+		u32 page = lists->empty[class];
+
+		if (page == PHEAP_NONE)
+			continue;
+		lists->empty[class] = PHEAP_NONE;
+		pheap_list_del(core, span_list(core, class, pheap_page(core, page)->nfree), page);
+		span_destroy(core, page);
+	}
+	lists->nr_empty = 0;
+	return true;
+}
+
+/* Take a block from a span that has a free one. */
+static void take_block(struct pheap_core *core, u32 page, u64 *addr, u64 *usable)
+{
+	struct pheap_lists *lists = core->pages.lists;
+	struct pheap_page *desc = pheap_page(core, page);
+	u32 class = desc->class;
+	u32 *from, *to;
+	u64 *word;
+	u32 w = 0, block;
+
+	for (word = span_word(core, page, class, 0); !*word; word = span_word(core, page, class, ++w))
+		;
+	block = w * 64 + __ffs64(*word);
+	*word &= *word - 1;
+
+	if (lists->empty[class] == page) {
+		lists->empty[class] = PHEAP_NONE;
+		lists->nr_empty--;
+	}
+	from = span_list(core, class, desc->nfree);
+	to = span_list(core, class, --desc->nfree);
+	if (!desc->nfree) {
+		pheap_list_del(core, from, page);
+	} else if (from != to) {
+		pheap_list_del(core, from, page);
+		pheap_list_add(core, to, page);
+	}
+	*usable = pheap_classes[class].bytes;
+	*addr = core->base + ((u64)page << PAGE_SHIFT) + block * pheap_classes[class].bytes;
+}
+
+/* A new span of @class between @most and @least pages. */
+static u32 new_span(struct pheap_core *core, u32 class, u32 most, u32 least)
+{
+	u32 len, page = pheap_run_take_some(core, most, least, &len);
+
+	if (page != PHEAP_NONE)
+		span_create(core, class, page, len);
+	return page;
+}
+
+/* The next larger block that is free and aligned. */
+static u32 borrow_span(const struct pheap_core *core, u32 class, u64 align)
+{
+	while (++class < PHEAP_NR_CLASSES) {
+		u32 page;
+
+		if (pheap_classes[class].bytes & (align - 1))
+			continue;
+		page = open_span(core, class);
+		if (page != PHEAP_NONE)
+			return page;
+	}
+	return PHEAP_NONE;
+}
+
+/* A span that has, or now gets, a block for the request. */
+static u32 span_for(struct pheap_core *core, u32 class, u64 align, enum pheap_core_effort effort)
+{
+	u32 page = open_span(core, class);
+	u32 most, least;
+
+	if (likely(page != PHEAP_NONE))
+		return page;
+	if (!is_inline(class) && !core->pages.lists->spares) {
+		class = aligned_class(PHEAP_INLINE_CLASS, align);
+		page = open_span(core, class);
+		if (page != PHEAP_NONE)
+			return page;
+	}
+	most = usual_pages(core, class);
+	least = pheap_classes[class].small_pages;
+	page = new_span(core, class, most, least);
+	if (page == PHEAP_NONE && give_back_empty(core))
+		page = new_span(core, class, most, least);
+	if (page != PHEAP_NONE || effort == PHEAP_CORE_EASY)
+		return page;
+	page = new_span(core, class, least, min_pages(class));
+	return page != PHEAP_NONE ? page : borrow_span(core, class, align);
+}
+
+static u32 run_for(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort)
+{
+	u32 tries = effort == PHEAP_CORE_EASY ? PHEAP_RUN_TRIES_EASY : PHEAP_RUN_TRIES_LAST;
+	u32 nr = max_t(u64, (bytes + PAGE_SIZE - 1) >> PAGE_SHIFT, 1);
+	u32 align_pages = max_t(u64, align >> PAGE_SHIFT, 1);
+	u32 page = pheap_run_take(core, nr, align_pages, tries);
+
+	if (page == PHEAP_NONE && give_back_empty(core))
+		page = pheap_run_take(core, nr, align_pages, tries);
+	if (page != PHEAP_NONE) {
+		pheap_page(core, page)->kind = PHEAP_PAGE_RUN;
+		pheap_page(core, page)->len = nr;
+	}
+	return page;
+}
+
+int pheap_blocks_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort, u64 *addr,
+		       u64 *usable)
+{
+	u32 class = class_for(bytes, align);
+	u32 page;
+
+	if (likely(class < PHEAP_NR_CLASSES)) {
+		page = span_for(core, class, align, effort);
+		if (likely(page != PHEAP_NONE)) {
+			take_block(core, page, addr, usable);
+			return 0;
+		}
+	} else {
+		page = run_for(core, bytes, align, effort);
+		if (page != PHEAP_NONE) {
+			*addr = core->base + ((u64)page << PAGE_SHIFT);
+			*usable = (u64)pheap_page(core, page)->len << PAGE_SHIFT;
+			return 0;
+		}
+	}
+	return effort == PHEAP_CORE_EASY ? -EAGAIN : -ENOSPC;
+}
+
+u64 pheap_blocks_need(const struct pheap_core *core, u64 bytes, u64 align)
+{
+	u32 last = pheap_run_last(core);
+	u32 class = class_for(bytes, align);
+	u32 start = core->nr_pages - last;
+	u64 pages;
+
+	if (class < PHEAP_NR_CLASSES) {
+		u32 room = core->reserved_pages - start;
+
+		if (!is_inline(class) && !(core->nr_pages && core->pages.lists->spares))
+			class = aligned_class(PHEAP_INLINE_CLASS, align);
+		if (room < min_pages(class))
+			return U64_MAX;
+		pages = start + min(usual_pages(core, class), room);
+		if (last >= pheap_classes[class].small_pages)
+			pages = core->nr_pages;
+	} else {
+		pages = pheap_run_aligned(core, start, max_t(u64, align >> PAGE_SHIFT, 1)) +
+			max_t(u64, (bytes + PAGE_SIZE - 1) >> PAGE_SHIFT, 1);
+		if (pages > core->reserved_pages)
+			return U64_MAX;
+	}
+	return max_t(u64, pages, core->nr_pages) << PAGE_SHIFT;
+}
+
+/* First page of the span that holds the live block at @offset, and the number of the block; PHEAP_NONE: not a block. */
+static u32 find_block(const struct pheap_core *core, u32 page, u64 offset, u32 *block)
+{
+	const struct pheap_page *desc = pheap_page(core, page);
+	u32 class, in_span;
+
+	if (desc->kind == PHEAP_PAGE_SPAN_PART) {
+		page -= desc->len;
+		desc = pheap_page(core, page);
+	} else if (desc->kind != PHEAP_PAGE_SPAN) {
+		return PHEAP_NONE;
+	}
+	class = desc->class;
+	in_span = offset - ((u64)page << PAGE_SHIFT);
+	*block = ((u64)in_span * pheap_classes[class].reciprocal) >> 32;
+	if (*block * pheap_classes[class].bytes != in_span ||
+	    in_span + pheap_classes[class].bytes > desc->len << PAGE_SHIFT)
+		return PHEAP_NONE;
+	if (*span_word(core, page, class, *block / 64) & (1ULL << (*block % 64)))
+		return PHEAP_NONE;
+	return page;
+}
+
+static bool is_run(const struct pheap_core *core, u32 page, u64 offset)
+{
+	return pheap_page(core, page)->kind == PHEAP_PAGE_RUN && !(offset & (PAGE_SIZE - 1));
+}
+
+int pheap_blocks_size(const struct pheap_core *core, u64 offset, u64 *usable)
+{
+	u32 page = offset >> PAGE_SHIFT;
+	u32 block;
+
+	if (is_run(core, page, offset)) {
+		*usable = (u64)pheap_page(core, page)->len << PAGE_SHIFT;
+		return 0;
+	}
+	page = find_block(core, page, offset, &block);
+	if (page == PHEAP_NONE)
+		return -EINVAL;
+	*usable = pheap_classes[pheap_page(core, page)->class].bytes;
+	return 0;
+}
+
+/* The last live block of a span was freed: keep one such span per class, the lower one, and end the other. */
+static void span_emptied(struct pheap_core *core, u32 page)
+{
+	struct pheap_page *desc = pheap_page(core, page);
+	struct pheap_lists *lists = core->pages.lists;
+	u32 *kept = &lists->empty[desc->class];
+
+	if (*kept == PHEAP_NONE) {
+		*kept = page;
+		lists->nr_empty++;
+		return;
+	}
+	if (page < *kept)
+		swap(page, *kept);
+	desc = pheap_page(core, page);
+	pheap_list_del(core, span_list(core, desc->class, desc->nfree), page);
+	span_destroy(core, page);
+}
+
+int pheap_blocks_free(struct pheap_core *core, u64 offset, u64 *usable)
+{
+	u32 page = offset >> PAGE_SHIFT;
+	struct pheap_page *desc;
+	u32 *from, *to;
+	u32 block;
+
+	if (is_run(core, page, offset)) {
+		u32 len = pheap_page(core, page)->len;
+
+		*usable = (u64)len << PAGE_SHIFT;
+		pheap_page(core, page)->kind = PHEAP_PAGE_NONE;
+		pheap_run_give(core, page, len);
+		return 0;
+	}
+	page = find_block(core, page, offset, &block);
+	if (page == PHEAP_NONE)
+		return -EINVAL;
+
+	desc = pheap_page(core, page);
+	*usable = pheap_classes[desc->class].bytes;
+	*span_word(core, page, desc->class, block / 64) |= 1ULL << (block % 64);
+	from = desc->nfree ? span_list(core, desc->class, desc->nfree) : NULL;
+	to = span_list(core, desc->class, ++desc->nfree);
+	if (from != to) {
+		if (from)
+			pheap_list_del(core, from, page);
+		pheap_list_add(core, to, page);
+	}
+	if (desc->nfree == nr_blocks_in(desc->len, desc->class))
+		span_emptied(core, page);
+	return 0;
+}
+
+size_t pheap_blocks_spare_bytes(const struct pheap_core *core, u64 bytes)
+{
+	const struct pheap_lists *lists = READ_ONCE(core->pages.lists);
+	u32 class, i;
+
+	if (bytes >= PHEAP_INLINE_BYTES)
+		return 0;
+	class = pheap_class_of(bytes);
+	if (is_inline(class))
+		return 0;
+	if (lists) {
+		if (READ_ONCE(lists->spares))
+			return 0;
+		for (i = 0; i < PHEAP_NR_SPAN_LISTS; i++)
+			if (READ_ONCE(lists->spans[class][i]) != PHEAP_NONE)
+				return 0;
+	}
+	return PHEAP_BITMAP_BYTES;
+}
+
+void *pheap_blocks_spare_give(struct pheap_core *core, void *spare)
+{
+	struct pheap_lists *lists = core->pages.lists;
+
+	if (!lists || lists->nr_spares >= MAX_GIVEN_SPARES)
+		return spare;
+	spare_put(lists, spare);
+	return NULL;
+}
+
+void pheap_blocks_destroy(struct pheap_core *core)
+{
+	struct pheap_lists *lists = core->pages.lists;
+	struct spare *spare, *next;
+	u32 page;
+
+	if (!lists)
+		return;
+	for (page = 0; page < core->nr_pages; page += pheap_page(core, page)->len) {
+		const struct pheap_page *desc = pheap_page(core, page);
+
+		if (desc->kind == PHEAP_PAGE_SPAN && !is_inline(desc->class))
+			spare_put(lists, (void *)(unsigned long)*pheap_mask(core, page));
+	}
+	for (spare = lists->spares; spare; spare = next) {
+		next = spare->next;
+		pheap_meta_free(core, spare, PHEAP_BITMAP_BYTES);
+	}
+}
+
+/* What the descriptors add up to. */
+struct totals {
+	u64 allocated_bytes;
+	u64 nr_blocks;
+	u32 nr_free_runs;
+	u32 nr_open_spans;
+};
+
+static bool span_is_valid(const struct pheap_core *core, u32 page, struct totals *sum)
+{
+	const struct pheap_page *desc = pheap_page(core, page);
+	u32 blocks, i, free = 0;
+
+	if (desc->class >= PHEAP_NR_CLASSES || desc->len < 1 || desc->len > pheap_classes[desc->class].pages)
+		return false;
+	blocks = nr_blocks_in(desc->len, desc->class);
+	if (!blocks || blocks != (desc->len << PAGE_SHIFT) / pheap_classes[desc->class].bytes)
+		return false;
+	for (i = 1; i < desc->len; i++) {
+		const struct pheap_page *part = pheap_page(core, page + i);
+
+		if (part->kind != PHEAP_PAGE_SPAN_PART || part->len != i)
+			return false;
+	}
+	for (i = 0; i < blocks; i++)
+		free += (*span_word(core, page, desc->class, i / 64) >> (i % 64)) & 1;
+	/* No bit behind the last block, where the search for a free one would find it. */
+	if (blocks % 64 && *span_word(core, page, desc->class, blocks / 64) >> (blocks % 64))
+		return false;
+	if (free != desc->nfree)
+		return false;
+	if ((free == blocks) != (core->pages.lists->empty[desc->class] == page))
+		return false;
+	sum->nr_open_spans += free > 0;
+	sum->nr_blocks += blocks - free;
+	sum->allocated_bytes += (u64)(blocks - free) * pheap_classes[desc->class].bytes;
+	return true;
+}
+
+/* The run at @page of any kind, free or not; no two free ones may touch. */
+static bool run_is_valid(const struct pheap_core *core, u32 page, struct totals *sum, bool was_free)
+{
+	const struct pheap_page *desc = pheap_page(core, page);
+	u32 end = page + desc->len, last = end - 1, i;
+
+	switch (desc->kind) {
+	case PHEAP_PAGE_SPAN:
+		return span_is_valid(core, page, sum);
+	case PHEAP_PAGE_RUN:
+		sum->nr_blocks++;
+		sum->allocated_bytes += (u64)desc->len << PAGE_SHIFT;
+		break;
+	case PHEAP_PAGE_FREE:
+		if (was_free)
+			return false;
+		sum->nr_free_runs++;
+		if (last == page)
+			break;
+		if (pheap_page(core, last)->kind != PHEAP_PAGE_FREE_TAIL || pheap_page(core, last)->len != desc->len)
+			return false;
+		end = last;
+		break;
+	default:
+		return false;
+	}
+	for (i = page + 1; i < end; i++)
+		if (pheap_page(core, i)->kind != PHEAP_PAGE_NONE)
+			return false;
+	return true;
+}
+
+static bool span_lists_are_valid(const struct pheap_core *core, u32 nr_open_spans)
+{
+	const struct pheap_lists *lists = core->pages.lists;
+	u32 class, list, page, nr = 0, nr_empty = 0;
+
+	for (class = 0; class < PHEAP_NR_CLASSES; class++) {
+		page = lists->empty[class];
+		if (page != PHEAP_NONE) {
+			/* span_is_valid() saw that an empty span is this one; see here that this one is such a span. */
+			if (page >= core->nr_pages || pheap_page(core, page)->kind != PHEAP_PAGE_SPAN ||
+			    pheap_page(core, page)->class != class)
+				return false;
+			nr_empty++;
+		}
+		for (list = 0; list < PHEAP_NR_SPAN_LISTS; list++) {
+			u32 prev = PHEAP_NONE;
+
+			for (page = lists->spans[class][list]; page != PHEAP_NONE;
+			     page = pheap_page(core, page)->next) {
+				const struct pheap_page *desc;
+
+				if (page >= core->nr_pages || ++nr > nr_open_spans)
+					return false;
+				desc = pheap_page(core, page);
+				if (desc->kind != PHEAP_PAGE_SPAN || desc->class != class || !desc->nfree ||
+				    desc->prev != prev ||
+				    (desc->nfree * pheap_classes[class].fullness) >> 16 != list)
+					return false;
+				prev = page;
+			}
+		}
+	}
+	return nr == nr_open_spans && nr_empty == lists->nr_empty;
+}
+
+bool pheap_blocks_are_valid(const struct pheap_core *core)
+{
+	const struct pheap_lists *lists = core->pages.lists;
+	const struct spare *spare;
+	struct totals sum = { 0 };
+	bool was_free = false;
+	u32 page, nr_spares = 0;
+
+	if (!core->nr_pages)
+		return !lists && !core->nr_allocs;
+	for (page = 0; page < core->nr_pages; page += pheap_page(core, page)->len) {
+		const struct pheap_page *desc = pheap_page(core, page);
+
+		if (!desc->len || desc->len > core->nr_pages - page)
+			return false;
+		if (!run_is_valid(core, page, &sum, was_free))
+			return false;
+		was_free = desc->kind == PHEAP_PAGE_FREE;
+	}
+	for (spare = lists->spares; spare && nr_spares <= lists->nr_spares; spare = spare->next)
+		nr_spares++;
+	return nr_spares == lists->nr_spares &&
+	       sum.allocated_bytes == core->allocated_bytes &&
+	       sum.nr_blocks == core->nr_allocs - core->nr_frees &&
+	       pheap_runs_are_valid(core, sum.nr_free_runs) &&
+	       span_lists_are_valid(core, sum.nr_open_spans);
+}

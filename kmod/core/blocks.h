@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Blocks and runs handed out to callers, in heaps of pages: what core.c calls of blocks.c. All functions are called
+ * under the lock unless told otherwise.
+ */
+#ifndef _PHEAP_BLOCKS_H
+#define _PHEAP_BLOCKS_H
+
+#include "pages.h"
+
+/**
+ * pheap_blocks_alloc() - allocate a block of a class, or a run of pages
+ * @core: a pages heap with something committed
+ * @bytes: size, not above the reservation
+ * @align: power of two, at least 16
+ * @effort: see enum pheap_core_effort
+ * @addr: where to put the address
+ * @usable: where to put the size
+ *
+ * Context: Locked.
+ * Return: 0, -EAGAIN or -ENOSPC.
+ */
+int pheap_blocks_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort, u64 *addr,
+		       u64 *usable);
+
+/**
+ * pheap_blocks_need() - see pheap_core_need()
+ * @core: a pages heap
+ * @bytes: size, not above the reservation
+ * @align: power of two, at least 16
+ *
+ * Context: Locked.
+ * Return: Committed bytes needed, or U64_MAX.
+ */
+u64 pheap_blocks_need(const struct pheap_core *core, u64 bytes, u64 align);
+
+/**
+ * pheap_blocks_free() - free a block or run
+ * @core: a pages heap
+ * @offset: distance from the base, less than the committed size
+ * @usable: where to put the size it had
+ *
+ * Context: Locked.
+ * Return: 0 or -EINVAL.
+ */
+int pheap_blocks_free(struct pheap_core *core, u64 offset, u64 *usable);
+
+/**
+ * pheap_blocks_size() - usable size of a block or run
+ * @core: a pages heap
+ * @offset: distance from the base, less than the committed size
+ * @usable: where to put the size
+ *
+ * Context: Locked.
+ * Return: 0 or -EINVAL.
+ */
+int pheap_blocks_size(const struct pheap_core *core, u64 offset, u64 *usable);
+
+/**
+ * pheap_blocks_spare_bytes() - see pheap_core_spare_bytes()
+ * @core: a pages heap
+ * @bytes: size that will be asked for
+ *
+ * Context: Not locked.
+ * Return: Bytes to provide, or 0.
+ */
+size_t pheap_blocks_spare_bytes(const struct pheap_core *core, u64 bytes);
+
+/**
+ * pheap_blocks_spare_give() - see pheap_core_spare_give()
+ * @core: a pages heap
+ * @spare: the memory
+ *
+ * Context: Locked.
+ * Return: NULL or @spare.
+ */
+void *pheap_blocks_spare_give(struct pheap_core *core, void *spare);
+
+/**
+ * pheap_blocks_destroy() - free the bitmaps of all spans, and the spares
+ * @core: a pages heap
+ *
+ * Context: May sleep.
+ */
+void pheap_blocks_destroy(struct pheap_core *core);
+
+/**
+ * pheap_blocks_are_valid() - check every descriptor, bitmap and list
+ * @core: a pages heap
+ *
+ * Context: Locked.
+ * Return: false if one is broken.
+ */
+bool pheap_blocks_are_valid(const struct pheap_core *core);
+
+#endif /* _PHEAP_BLOCKS_H */

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Heaps: life from create to the last reference, and the allocation of blocks, which ties the core (which blocks), the
+ * commit (which pages) and the limits together.
+ *
+ * A heap is found by others only when it is complete. It dies when any part of its region is unmapped, by destroy, by
+ * the program behind our back, or by the end of the process; its memory goes when nobody refers to it any more.
+ */
+#include <linux/limits.h>
+#include <linux/log2.h>
+#include <linux/module.h>
+#include <linux/resource.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "pheap.h"
+
+static struct kmem_cache *pheap_cache;
+
+/**
+ * pheap_heap_init - set up what heaps are made from
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int pheap_heap_init(void)
+{
+	pheap_cache = KMEM_CACHE(pheap, SLAB_ACCOUNT);
+	return pheap_cache ? 0 : -ENOMEM;
+}
+
+/**
+ * pheap_heap_exit - undo pheap_heap_init() when the last heap is gone
+ */
+void pheap_heap_exit(void)
+{
+	/* pheap_free_rcu() of the last heaps. */
+	rcu_barrier();
+	kmem_cache_destroy(pheap_cache);
+}
+
+void *pheap_meta_alloc(struct pheap_core *core, size_t bytes)
+{
+	void *mem = kvzalloc(bytes, PHEAP_GFP);
+
+	if (mem)
+		pheap_metadata_count(container_of(core, struct pheap, core), bytes);
+	return mem;
+}
+
+void pheap_meta_free(struct pheap_core *core, void *mem, size_t bytes)
+{
+	if (!mem)
+		return;
+	pheap_metadata_count(container_of(core, struct pheap, core), -(long)bytes);
+	kvfree(mem);
+}
+
+/**
+ * pheap_get - take a reference
+ * @heap: the heap; the caller has one already
+ */
+void pheap_get(struct pheap *heap)
+{
+	refcount_inc(&heap->ref);
+}
+
+static void pheap_free_rcu(struct rcu_head *rcu)
+{
+	kmem_cache_free(pheap_cache, container_of(rcu, struct pheap, rcu));
+}
+
+/**
+ * pheap_put - drop a reference; the last one gives all memory of the heap back
+ * @heap: the heap
+ *
+ * Context: process context; mmap_lock may be held, spinlocks may not.
+ */
+void pheap_put(struct pheap *heap)
+{
+	struct pheap_ctx *ctx = heap->ctx;
+
+	if (!refcount_dec_and_test(&heap->ref))
+		return;
+	pheap_commit_release(heap);
+	if (heap->base)
+		pheap_core_destroy(&heap->core);
+	if (heap->file)
+		fput(heap->file);
+	pheap_metadata_count(heap, -(long)sizeof(*heap));
+	pheap_uncharge_heap(ctx);
+	mutex_destroy(&heap->grow_lock);
+	call_rcu(&heap->rcu, pheap_free_rcu);
+	pheap_ctx_put(ctx);
+}
+
+/**
+ * pheap_find - find a live or killed heap of the calling process
+ * @dev: the open device through which the call came
+ * @id: its id
+ *
+ * Return: the heap with a reference, or an ERR_PTR(-ENOENT).
+ * Context: process context.
+ */
+struct pheap *pheap_find(struct file *dev, u64 id)
+{
+	struct pheap_ctx *ctx = pheap_ctx_find(dev);
+	struct pheap *heap;
+
+	if (!ctx)
+		return ERR_PTR(-ENOENT);
+	heap = pheap_ctx_lookup(ctx, id);
+	pheap_ctx_put(ctx);
+	return heap ?: ERR_PTR(-ENOENT);
+}
+
+/*
+ * What a growable heap reserves: as much as could ever be filled, and no more than leaves the process its address
+ * space. The k-th heap gets at most 1/(32 k) of the address space, so that the sum stays below a half of it even for
+ * 65,536 heaps.
+ */
+static unsigned long pheap_growable_bytes(struct pheap_ctx *ctx)
+{
+	unsigned long limit = rlimit(RLIMIT_AS);
+	unsigned long used = READ_ONCE(current->mm->total_vm) << PAGE_SHIFT;
+	unsigned long bytes = roundup_pow_of_two(totalram_pages()) << PAGE_SHIFT;
+
+	if (limit != RLIM_INFINITY)
+		bytes = min(bytes, limit > used ? (limit - used) / 4 : 0);
+	bytes = min(bytes, TASK_SIZE / 32 / (READ_ONCE(ctx->nr_heaps) + 1));
+	bytes = clamp(bytes, PHEAP_GROWABLE_MIN_BYTES, (unsigned long)PHEAP_MAX_RESERVE);
+	return rounddown_pow_of_two(bytes);
+}
+
+static int pheap_reserve(struct pheap *heap, u64 maximum)
+{
+	unsigned long bytes;
+	int ret;
+
+	if (maximum > PHEAP_MAX_RESERVE)
+		return -ENOMEM;
+	if (maximum)
+		return pheap_region_map(heap, PAGE_ALIGN(maximum));
+
+	bytes = pheap_growable_bytes(heap->ctx);
+	for (;;) {
+		ret = pheap_region_map(heap, bytes);
+		if (ret != -ENOMEM || bytes <= PHEAP_GROWABLE_MIN_BYTES)
+			return ret;
+		bytes /= 2;
+	}
+}
+
+/**
+ * pheap_create - make a heap
+ * @ctx: the context of the calling process
+ * @initial: bytes to commit
+ * @maximum: bytes to reserve, 0 for a growable heap
+ * @name: zero-terminated name, "" for none
+ * @populate: map the committed pages
+ *
+ * The heap has its id, but cannot be found until pheap_ctx_publish(). An error from then on calls pheap_abandon().
+ *
+ * Return: the heap with a reference, or an ERR_PTR().
+ * Context: process context of the owner, may sleep.
+ */
+struct pheap *pheap_create(struct pheap_ctx *ctx, u64 initial, u64 maximum, const char *name, bool populate)
+{
+	struct pheap *heap;
+	int ret;
+
+	ret = pheap_charge_heap(ctx);
+	if (ret)
+		return ERR_PTR(ret);
+	heap = kmem_cache_zalloc(pheap_cache, PHEAP_GFP);
+	if (!heap) {
+		pheap_uncharge_heap(ctx);
+		return ERR_PTR(-ENOMEM);
+	}
+	refcount_inc(&ctx->ref);
+	heap->ctx = ctx;
+	refcount_set(&heap->ref, 1);
+	mutex_init(&heap->grow_lock);
+	spin_lock_init(&heap->lock);
+	INIT_LIST_HEAD(&heap->list);
+	strscpy(heap->name, name, sizeof(heap->name));
+	pheap_metadata_count(heap, sizeof(*heap));
+
+	ret = pheap_region_file(heap);
+	if (ret)
+		goto err;
+	ret = pheap_ctx_add(ctx, heap);
+	if (ret)
+		goto err;
+	ret = pheap_reserve(heap, maximum);
+	if (ret)
+		goto err;
+	pheap_core_init(&heap->core, heap->base, heap->reserved);
+	ret = pheap_commit(heap, clamp(PAGE_ALIGN(min_t(u64, initial, heap->reserved)), PAGE_SIZE, heap->reserved),
+			   populate);
+	if (ret)
+		goto err;
+	return heap;
+
+err:
+	pheap_abandon(heap);
+	return ERR_PTR(ret);
+}
+
+/**
+ * pheap_abandon - end a heap that was not published
+ * @heap: the heap; the caller's reference is dropped
+ *
+ * Context: process context of the owner, may sleep.
+ */
+void pheap_abandon(struct pheap *heap)
+{
+	if (heap->reserved)
+		pheap_region_unmap(heap);
+	pheap_ctx_remove(heap->ctx, heap);
+	pheap_put(heap);
+}
+
+/**
+ * pheap_destroy - end a heap
+ * @heap: the heap, dead or alive
+ *
+ * Return: 0; -ENOENT if another thread is destroying it; -EPERM if its region is sealed, -EINTR on a fatal signal:
+ * both leave it to the end of the process.
+ * Context: process context of the owner, may sleep.
+ */
+int pheap_destroy(struct pheap *heap)
+{
+	int ret;
+
+	if (test_and_set_bit(PHEAP_DESTROYING, &heap->state))
+		return -ENOENT;
+	ret = pheap_region_unmap(heap);
+	if (ret) {
+		clear_bit(PHEAP_DESTROYING, &heap->state);
+		return ret;
+	}
+	pheap_ctx_remove(heap->ctx, heap);
+	return 0;
+}
+
+static int pheap_core_try(struct pheap *heap, u64 bytes, u64 align, enum pheap_core_effort effort, u64 *addr,
+			  u64 *usable)
+{
+	int ret;
+
+	spin_lock(&heap->lock);
+	ret = pheap_core_alloc(&heap->core, bytes, align, effort, addr, usable);
+	spin_unlock(&heap->lock);
+	return ret;
+}
+
+/* Hand the core the metadata that an allocation of this size might want. It does without if there is none. */
+static void pheap_core_equip(struct pheap *heap, u64 bytes)
+{
+	size_t spare_bytes = pheap_core_spare_bytes(&heap->core, bytes);
+	void *spare;
+
+	if (likely(!spare_bytes))
+		return;
+	spare = pheap_meta_alloc(&heap->core, spare_bytes);
+	if (!spare)
+		return;
+	spin_lock(&heap->lock);
+	spare = pheap_core_spare_give(&heap->core, spare);
+	spin_unlock(&heap->lock);
+	pheap_meta_free(&heap->core, spare, spare_bytes);
+}
+
+/* The committed part has no room: grow it, or else look closer. */
+static int pheap_block_alloc_slow(struct pheap *heap, u64 bytes, u64 align, u64 *addr, u64 *usable)
+{
+	u64 need;
+	int err, ret;
+
+	if (mutex_lock_killable(&heap->grow_lock))
+		return -EINTR;
+	do {
+		spin_lock(&heap->lock);
+		ret = pheap_core_alloc(&heap->core, bytes, align, PHEAP_CORE_EASY, addr, usable);
+		need = ret ? pheap_core_need(&heap->core, bytes, align) : 0;
+		spin_unlock(&heap->lock);
+		if (!ret)
+			goto out;
+		err = need > heap->reserved ? -ENOSPC : pheap_grow(heap, need);
+		/* Another thread may have taken what we committed: it made progress, and each round commits more. */
+	} while (!err);
+
+	ret = pheap_core_try(heap, bytes, align, PHEAP_CORE_LAST, addr, usable);
+	if (ret)
+		ret = err;
+out:
+	mutex_unlock(&heap->grow_lock);
+	return ret;
+}
+
+/**
+ * pheap_block_alloc - allocate a block
+ * @heap: the heap
+ * @bytes: size wanted
+ * @align: power of two, 16 at least
+ * @addr: where to put the address
+ * @usable: where to put the usable size
+ *
+ * Return: 0, -ENOSPC, -ENOMEM, -EDQUOT, -ENOENT if the heap died, -EINTR on a fatal signal.
+ * Context: process context of the owner, may sleep.
+ */
+int pheap_block_alloc(struct pheap *heap, u64 bytes, u64 align, u64 *addr, u64 *usable)
+{
+	int ret;
+
+	pheap_core_equip(heap, bytes);
+	ret = pheap_core_try(heap, bytes, align, PHEAP_CORE_EASY, addr, usable);
+	if (unlikely(ret))
+		ret = bytes > heap->reserved ? -ENOSPC : pheap_block_alloc_slow(heap, bytes, align, addr, usable);
+	if (unlikely(ret))
+		atomic_long_inc(&heap->nr_failures);
+	return ret;
+}
+
+/**
+ * pheap_block_free - free a block
+ * @heap: the heap
+ * @addr: its address
+ *
+ * Return: 0 or -EINVAL: not a live block.
+ * Context: process context.
+ */
+int pheap_block_free(struct pheap *heap, u64 addr)
+{
+	int ret;
+
+	spin_lock(&heap->lock);
+	ret = pheap_core_free(&heap->core, addr);
+	if (unlikely(ret))
+		heap->bad_frees++;
+	spin_unlock(&heap->lock);
+	return ret;
+}
