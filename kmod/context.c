@@ -21,18 +21,18 @@ static DEFINE_SPINLOCK(pheap_ctx_table_lock);
 /* Distinguishes all heaps ever made on this machine: an id is never issued twice, in no process. */
 static atomic64_t pheap_next_id = ATOMIC64_INIT(1);
 
-static struct pheap_ctx *pheap_ctx_find_mm(struct mm_struct *mm)
+/* The context of the calling process, or NULL. Without a reference: valid under RCU. */
+static struct pheap_ctx *pheap_ctx_current(struct file *dev)
 {
-	struct pheap_ctx *ctx;
+	struct pheap_ctx *ctx = READ_ONCE(dev->private_data);
+	struct mm_struct *mm = current->mm;
 
-	rcu_read_lock();
+	if (likely(ctx && ctx->mm == mm))
+		return ctx;
 	hash_for_each_possible_rcu(pheap_ctx_table, ctx, node, (unsigned long)mm) {
-		if (ctx->mm == mm && refcount_inc_not_zero(&ctx->ref)) {
-			rcu_read_unlock();
+		if (ctx->mm == mm)
 			return ctx;
-		}
 	}
-	rcu_read_unlock();
 	return NULL;
 }
 
@@ -45,13 +45,14 @@ static struct pheap_ctx *pheap_ctx_find_mm(struct mm_struct *mm)
  */
 struct pheap_ctx *pheap_ctx_find(struct file *dev)
 {
-	struct pheap_ctx *ctx = READ_ONCE(dev->private_data);
+	struct pheap_ctx *ctx;
 
-	if (likely(ctx && ctx->mm == current->mm)) {
-		refcount_inc(&ctx->ref);
-		return ctx;
-	}
-	return pheap_ctx_find_mm(current->mm);
+	rcu_read_lock();
+	ctx = pheap_ctx_current(dev);
+	if (ctx && !refcount_inc_not_zero(&ctx->ref))
+		ctx = NULL;
+	rcu_read_unlock();
+	return ctx;
 }
 
 /**
@@ -86,7 +87,7 @@ struct pheap_ctx *pheap_ctx_make(struct file *dev)
 	xa_init_flags(&ctx->table, XA_FLAGS_ALLOC1);
 
 	spin_lock(&pheap_ctx_table_lock);
-	other = pheap_ctx_find_mm(ctx->mm);
+	other = pheap_ctx_find(dev);
 	if (!other)
 		hash_add_rcu(pheap_ctx_table, &ctx->node, (unsigned long)ctx->mm);
 	spin_unlock(&pheap_ctx_table_lock);
@@ -129,21 +130,24 @@ void pheap_ctx_put(struct pheap_ctx *ctx)
 }
 
 /**
- * pheap_ctx_lookup - find a heap by its id
- * @ctx: the context
- * @id: the id
+ * pheap_find - find a heap of the calling process
+ * @dev: the open device through which the call came
+ * @id: id of the heap
  *
- * Return: the heap with a reference, or NULL. It may have died meanwhile.
+ * Return: the heap with a reference, dead or alive, or an ERR_PTR(-ENOENT).
  * Context: process context.
  */
-struct pheap *pheap_ctx_lookup(struct pheap_ctx *ctx, u64 id)
+struct pheap *pheap_find(struct file *dev, u64 id)
 {
-	struct pheap *heap;
+	struct pheap *heap = NULL;
+	struct pheap_ctx *ctx;
 
 	rcu_read_lock();
-	heap = xa_load(&ctx->table, id & (BIT(PHEAP_SLOT_BITS) - 1));
-	if (heap && (heap->id != id || !refcount_inc_not_zero(&heap->ref)))
-		heap = NULL;
+	ctx = pheap_ctx_current(dev);
+	if (ctx)
+		heap = xa_load(&ctx->table, id & (BIT(PHEAP_SLOT_BITS) - 1));
+	if (!heap || heap->id != id || !refcount_inc_not_zero(&heap->ref))
+		heap = ERR_PTR(-ENOENT);
 	rcu_read_unlock();
 	return heap;
 }
@@ -162,7 +166,7 @@ int pheap_ctx_add(struct pheap_ctx *ctx, struct pheap *heap)
 	u32 slot;
 	int ret;
 
-	ret = xa_alloc(&ctx->table, &slot, XA_ZERO_ENTRY, XA_LIMIT(1, BIT(PHEAP_SLOT_BITS) - 1), PHEAP_GFP);
+	ret = xa_alloc(&ctx->table, &slot, NULL, XA_LIMIT(1, BIT(PHEAP_SLOT_BITS) - 1), PHEAP_GFP);
 	if (ret)
 		return ret == -EBUSY ? -EDQUOT : ret;
 	heap->slot = slot;
@@ -188,11 +192,34 @@ bool pheap_ctx_publish(struct pheap_ctx *ctx, struct pheap *heap)
 		pheap_get(heap);
 		list_add_tail(&heap->list, &ctx->heaps);
 		ctx->nr_heaps++;
-		/* Replaces the zero entry of pheap_ctx_add(): no memory is needed. */
+		/* The entry was reserved by pheap_ctx_add(): no memory is needed. */
 		xa_store(&ctx->table, heap->slot, heap, 0);
 	}
 	spin_unlock(&ctx->lock);
 	return alive;
+}
+
+static void pheap_ctx_unlist_locked(struct pheap_ctx *ctx, struct pheap *heap)
+{
+	lockdep_assert_held(&ctx->lock);
+	if (list_empty(&heap->list))
+		return;
+	list_del_init(&heap->list);
+	ctx->nr_heaps--;
+}
+
+/**
+ * pheap_ctx_unlist - a heap died: it can still be found by its id, to destroy what is left, but is told no more
+ * @ctx: the context
+ * @heap: the heap
+ *
+ * Context: process context; mmap_lock may be held.
+ */
+void pheap_ctx_unlist(struct pheap_ctx *ctx, struct pheap *heap)
+{
+	spin_lock(&ctx->lock);
+	pheap_ctx_unlist_locked(ctx, heap);
+	spin_unlock(&ctx->lock);
 }
 
 /**
@@ -204,19 +231,15 @@ bool pheap_ctx_publish(struct pheap_ctx *ctx, struct pheap *heap)
  */
 void pheap_ctx_remove(struct pheap_ctx *ctx, struct pheap *heap)
 {
-	bool listed;
+	bool put = false;
 
 	spin_lock(&ctx->lock);
-	listed = !list_empty(&heap->list);
-	if (listed) {
-		list_del_init(&heap->list);
-		ctx->nr_heaps--;
-	}
+	pheap_ctx_unlist_locked(ctx, heap);
 	if (heap->slot) {
-		xa_erase(&ctx->table, heap->slot);
+		put = xa_erase(&ctx->table, heap->slot);
 		heap->slot = 0;
 	}
 	spin_unlock(&ctx->lock);
-	if (listed)
+	if (put)
 		pheap_put(heap);
 }

@@ -93,26 +93,6 @@ void pheap_put(struct pheap *heap)
 	pheap_ctx_put(ctx);
 }
 
-/**
- * pheap_find - find a live or killed heap of the calling process
- * @dev: the open device through which the call came
- * @id: its id
- *
- * Return: the heap with a reference, or an ERR_PTR(-ENOENT).
- * Context: process context.
- */
-struct pheap *pheap_find(struct file *dev, u64 id)
-{
-	struct pheap_ctx *ctx = pheap_ctx_find(dev);
-	struct pheap *heap;
-
-	if (!ctx)
-		return ERR_PTR(-ENOENT);
-	heap = pheap_ctx_lookup(ctx, id);
-	pheap_ctx_put(ctx);
-	return heap ?: ERR_PTR(-ENOENT);
-}
-
 /*
  * What a growable heap reserves: as much as could ever be filled, and no more than leaves the process its address
  * space. The k-th heap gets at most 1/(32 k) of the address space, so that the sum stays below a half of it even for

@@ -4,8 +4,8 @@
  *
  * A handler gets its struct copied in (longer ones checked for zeroes, shorter ones filled with them), checks it, finds
  * the heap, acts, and leaves its results in the struct, which is then copied out at the size the caller knows. Only
- * CREATE copies out itself, because a heap whose id cannot be told must not stay. uapi/linux/pheap.h tells the
- * semantics and every errno.
+ * CREATE and ALLOC copy out themselves, because a heap or block that the caller cannot be told of must not stay.
+ * uapi/linux/pheap.h tells the semantics and every errno.
  */
 #include <linux/log2.h>
 #include <linux/mm.h>
@@ -178,11 +178,15 @@ static int pheap_do_alloc(struct pheap_cmd *cmd)
 	if (IS_ERR(heap))
 		return PTR_ERR(heap);
 	ret = pheap_block_alloc(heap, alloc->bytes, align, &alloc->addr, &alloc->usable_bytes);
-	if (!ret && (alloc->flags & PHEAP_ALLOC_ZERO)) {
+	if (ret)
+		goto out;
+	if (alloc->flags & PHEAP_ALLOC_ZERO)
 		ret = pheap_clear(alloc->addr, alloc->usable_bytes);
-		if (ret)
-			pheap_block_free(heap, alloc->addr);
-	}
+	if (!ret)
+		ret = pheap_cmd_respond(cmd, sizeof(*alloc));
+	if (ret)
+		pheap_block_free(heap, alloc->addr);
+out:
 	pheap_put(heap);
 	return ret;
 }
@@ -348,7 +352,7 @@ out:
  * @min_bytes: size of its struct in the first release
  * @bytes: size now
  * @flags: flags it knows
- * @out: it has results; the struct is copied out on success and on EMSGSIZE
+ * @out: it has results that are copied out for it, on success and on EMSGSIZE
  * @handler: does it
  */
 struct pheap_cmd_desc {
@@ -374,7 +378,7 @@ static const struct pheap_cmd_desc pheap_cmds[] = {
 	PHEAP_CMD(PHEAP_IOC_INFO, pheap_do_info, pheap_ioc_info, process_nr_heaps, 0, true),
 	PHEAP_CMD(PHEAP_IOC_CREATE, pheap_do_create, pheap_ioc_create, committed_bytes, PHEAP_COMMIT_POPULATE, false),
 	PHEAP_CMD(PHEAP_IOC_DESTROY, pheap_do_destroy, pheap_ioc_destroy, heap, 0, false),
-	PHEAP_CMD(PHEAP_IOC_ALLOC, pheap_do_alloc, pheap_ioc_alloc, usable_bytes, PHEAP_ALLOC_ZERO, true),
+	PHEAP_CMD(PHEAP_IOC_ALLOC, pheap_do_alloc, pheap_ioc_alloc, usable_bytes, PHEAP_ALLOC_ZERO, false),
 	PHEAP_CMD(PHEAP_IOC_FREE, pheap_do_free, pheap_ioc_free, addr, 0, false),
 	PHEAP_CMD(PHEAP_IOC_SIZE, pheap_do_size, pheap_ioc_size, usable_bytes, 0, true),
 	PHEAP_CMD(PHEAP_IOC_STAT, pheap_do_stat, pheap_ioc_stat, nr_faults, 0, true),

@@ -143,6 +143,7 @@ struct pheap_backing {
 enum {
 	PHEAP_DEAD,		/* a part of the range was unmapped: nothing works any more but destroy */
 	PHEAP_DESTROYING,	/* one thread is in destroy */
+	PHEAP_TORN,		/* laying a VMA failed half-way: there may be a hole in the tail, never touched */
 };
 
 /**
@@ -155,7 +156,7 @@ enum {
  * @file: the file the region maps, referenced; immutable
  * @ref: one for the context's table, one for each VMA, one for each call in progress
  * @nr_pieces: VMAs of the region; atomic, because tests look at it outside mmap_lock, under which it changes
- * @state: PHEAP_DEAD, PHEAP_DESTROYING
+ * @state: PHEAP_DEAD, PHEAP_DESTROYING, PHEAP_TORN
  * @committed: bytes committed; written with release under grow_lock, read with acquire by the fault handler
  * @backing: table of pages; written under grow_lock, read under RCU
  * @nr_faults: page faults; atomic
@@ -230,9 +231,10 @@ void pheap_limits_info(struct pheap_ioc_info *info);
 struct pheap_ctx *pheap_ctx_find(struct file *dev);
 struct pheap_ctx *pheap_ctx_make(struct file *dev);
 void pheap_ctx_put(struct pheap_ctx *ctx);
-struct pheap *pheap_ctx_lookup(struct pheap_ctx *ctx, u64 id);
+struct pheap *pheap_find(struct file *dev, u64 id);
 int pheap_ctx_add(struct pheap_ctx *ctx, struct pheap *heap);
 bool pheap_ctx_publish(struct pheap_ctx *ctx, struct pheap *heap);
+void pheap_ctx_unlist(struct pheap_ctx *ctx, struct pheap *heap);
 void pheap_ctx_remove(struct pheap_ctx *ctx, struct pheap *heap);
 
 /* heap.c */
@@ -241,7 +243,6 @@ void pheap_heap_exit(void);
 struct pheap *pheap_create(struct pheap_ctx *ctx, u64 initial, u64 maximum, const char *name, bool populate);
 void pheap_abandon(struct pheap *heap);
 int pheap_destroy(struct pheap *heap);
-struct pheap *pheap_find(struct file *dev, u64 id);
 void pheap_get(struct pheap *heap);
 void pheap_put(struct pheap *heap);
 int pheap_block_alloc(struct pheap *heap, u64 bytes, u64 align, u64 *addr, u64 *usable);

@@ -44,6 +44,12 @@ static bool pheap_vma_is_piece(const struct vm_area_struct *vma)
 	return vma->vm_mm == heap->ctx->mm && vma->vm_pgoff == vma->vm_start >> PAGE_SHIFT;
 }
 
+/* The same for any VMA. */
+static bool pheap_vma_is_piece_of(const struct vm_area_struct *vma, const struct pheap *heap)
+{
+	return vma->vm_ops == &pheap_vm_ops && vma->vm_private_data == heap && pheap_vma_is_piece(vma);
+}
+
 /* The first piece of this heap's region that ends above an address, or NULL. */
 static struct vm_area_struct *pheap_piece_next(struct pheap *heap, unsigned long addr)
 {
@@ -54,7 +60,7 @@ static struct vm_area_struct *pheap_piece_next(struct pheap *heap, unsigned long
 	for (vma = find_vma(mm, addr); vma; vma = find_vma(mm, vma->vm_end)) {
 		if (vma->vm_start >= heap->base + heap->reserved)
 			break;
-		if (vma->vm_ops == &pheap_vm_ops && vma->vm_private_data == heap && pheap_vma_is_piece(vma))
+		if (pheap_vma_is_piece_of(vma, heap))
 			return vma;
 	}
 	return NULL;
@@ -92,8 +98,9 @@ static void pheap_vma_close(struct vm_area_struct *vma)
 	if (pheap_vma_is_piece(vma)) {
 		last = atomic_dec_and_test(&heap->nr_pieces);
 		/* While the owner lays one VMA over another, a piece goes and another comes. */
-		if (last || heap->mover != current) {
+		if (last || READ_ONCE(heap->mover) != current) {
 			set_bit(PHEAP_DEAD, &heap->state);
+			pheap_ctx_unlist(heap->ctx, heap);
 			if (last)
 				pheap_ctx_remove(heap->ctx, heap);
 			else if (!test_bit(PHEAP_DESTROYING, &heap->state))
@@ -107,7 +114,7 @@ static int pheap_vma_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	struct pheap *heap = vma->vm_private_data;
 
-	return heap->mover == current ? 0 : -EINVAL;
+	return READ_ONCE(heap->mover) == current ? 0 : -EINVAL;
 }
 
 static int pheap_vma_mremap(struct vm_area_struct *vma)
@@ -265,10 +272,13 @@ static unsigned long pheap_file_get_area(struct file *file, unsigned long addr, 
 	heap = ctx->mapping.heap;
 	if (pheap_is_dead(heap))
 		return -ENOENT;
+	/* What an earlier attempt left empty is fine if it still is. */
 	for (at = addr; at < addr + len; at = vma->vm_end) {
-		vma = pheap_piece_at(heap, at);
-		if (!vma || vma->vm_flags & VM_MIXEDMAP)
-			return -ENOENT;
+		vma = find_vma_intersection(current->mm, at, addr + len);
+		if (!vma)
+			break;
+		if (!pheap_vma_is_piece_of(vma, heap))
+			return -ENOMEM;
 	}
 	return addr;
 }
@@ -418,11 +428,13 @@ static unsigned long pheap_vm_mmap(struct pheap *heap, unsigned long addr, unsig
 	ctx->mapping.windowed = windowed;
 	ctx->mapping.dump = dump;
 	WRITE_ONCE(ctx->mapper, current);
-	heap->mover = current;
+	WRITE_ONCE(heap->mover, current);
 	noreclaim = memalloc_noreclaim_save();
 	addr = vm_mmap(heap->file, addr, len, PROT_READ | PROT_WRITE, MAP_SHARED | flags, 0);
 	memalloc_noreclaim_restore(noreclaim);
-	heap->mover = NULL;
+	WRITE_ONCE(heap->mover, NULL);
+	if (IS_ERR_VALUE(addr) && (flags & MAP_FIXED))
+		set_bit(PHEAP_TORN, &heap->state);
 	WRITE_ONCE(ctx->mapper, NULL);
 	mutex_unlock(&ctx->map_lock);
 	return addr;
@@ -492,11 +504,11 @@ int pheap_region_unmap(struct pheap *heap)
 	struct vm_area_struct *vma;
 	int ret = 0;
 
-	if (!pheap_is_dead(heap)) {
+	if (!pheap_is_dead(heap) && !test_bit(PHEAP_TORN, &heap->state)) {
 		ret = vm_munmap(addr, len);
 		goto out;
 	}
-	/* A killed heap has holes, and the program may have something else there by now. */
+	/* There are holes, and the program may have something else there by now. */
 	while (!ret) {
 		mmap_read_lock(mm);
 		vma = pheap_piece_next(heap, addr);
