@@ -32,15 +32,15 @@
  * Return: the page; stays until the heap ends.
  * Context: RCU read lock.
  */
-struct page *pheap_page(struct pheap *heap, unsigned long index)
+struct page *pheap_backing_page(struct pheap *heap, unsigned long index)
 {
-	unsigned long entry = rcu_dereference(heap->backing)->entry[index >> PHEAP_CHUNK_SHIFT];
+	unsigned long entry = rcu_dereference(heap->backing)->entry[index >> PHEAP_BACKING_SHIFT];
 	const struct pheap_backing_chunk *chunk;
 
 	if (entry & PHEAP_FOLIO)
-		return (struct page *)(entry & ~PHEAP_FOLIO) + (index & (PHEAP_CHUNK_PAGES - 1));
+		return (struct page *)(entry & ~PHEAP_FOLIO) + (index & (PHEAP_BACKING_PAGES - 1));
 	chunk = (const struct pheap_backing_chunk *)entry;
-	entry = chunk->slot[(index & (PHEAP_CHUNK_PAGES - 1)) >> PHEAP_SLOT_ORDER];
+	entry = chunk->slot[(index & (PHEAP_BACKING_PAGES - 1)) >> PHEAP_SLOT_ORDER];
 	if (entry & PHEAP_FOLIO)
 		return (struct page *)(entry & ~PHEAP_FOLIO) + (index & (PHEAP_SLOT_PAGES - 1));
 	return ((struct page **)entry)[index & (PHEAP_SLOT_PAGES - 1)];
@@ -148,8 +148,8 @@ static void pheap_backing_free(struct pheap *heap, unsigned long from)
 
 	if (!pages)
 		return;
-	for (i = from >> PHEAP_CHUNK_SHIFT; i < pages->nr; i++) {
-		unsigned long first = max(from, i << PHEAP_CHUNK_SHIFT) & (PHEAP_CHUNK_PAGES - 1);
+	for (i = from >> PHEAP_BACKING_SHIFT; i < pages->nr; i++) {
+		unsigned long first = max(from, i << PHEAP_BACKING_SHIFT) & (PHEAP_BACKING_PAGES - 1);
 		struct pheap_backing_chunk *chunk = (struct pheap_backing_chunk *)pages->entry[i];
 		unsigned long s;
 
@@ -204,19 +204,19 @@ static int pheap_slot_fill(struct pheap *heap, unsigned long *slot, unsigned lon
 /* Whether the region can map this 2 MiB of the heap by one folio. */
 static bool pheap_chunk_is_huge(const struct pheap *heap, unsigned long index, unsigned long end)
 {
-	return end - index == PHEAP_CHUNK_PAGES && heap->reserved > PHEAP_ONE_VMA_BYTES &&
+	return end - index == PHEAP_BACKING_PAGES && heap->reserved > PHEAP_ONE_VMA_BYTES &&
 	       index >= PHEAP_FRONT_BYTES >> PAGE_SHIFT;
 }
 
 /* Allocate the pages [index, end) of one chunk. */
 static int pheap_chunk_fill(struct pheap *heap, unsigned long index, unsigned long end)
 {
-	unsigned long *entry = &pheap_backing_locked(heap)->entry[index >> PHEAP_CHUNK_SHIFT];
+	unsigned long *entry = &pheap_backing_locked(heap)->entry[index >> PHEAP_BACKING_SHIFT];
 	struct pheap_backing_chunk *chunk;
 	int ret;
 
 	if (pheap_chunk_is_huge(heap, index, end)) {
-		struct folio *folio = pheap_folio_alloc(heap, index, PHEAP_CHUNK_SHIFT);
+		struct folio *folio = pheap_folio_alloc(heap, index, PHEAP_BACKING_SHIFT);
 
 		if (folio) {
 			*entry = (unsigned long)folio | PHEAP_FOLIO;
@@ -230,7 +230,7 @@ static int pheap_chunk_fill(struct pheap *heap, unsigned long index, unsigned lo
 		return -ENOMEM;
 	while (index < end) {
 		unsigned long next = min(end, round_down(index, PHEAP_SLOT_PAGES) + PHEAP_SLOT_PAGES);
-		unsigned long slot = (index & (PHEAP_CHUNK_PAGES - 1)) >> PHEAP_SLOT_ORDER;
+		unsigned long slot = (index & (PHEAP_BACKING_PAGES - 1)) >> PHEAP_SLOT_ORDER;
 
 		ret = pheap_slot_fill(heap, &chunk->slot[slot], index, next);
 		if (ret)
@@ -246,7 +246,7 @@ static int pheap_backing_fill(struct pheap *heap, unsigned long index, unsigned 
 	int ret;
 
 	while (index < end) {
-		unsigned long next = min(end, round_down(index, PHEAP_CHUNK_PAGES) + PHEAP_CHUNK_PAGES);
+		unsigned long next = min(end, round_down(index, PHEAP_BACKING_PAGES) + PHEAP_BACKING_PAGES);
 
 		if (fatal_signal_pending(current))
 			return -EINTR;
@@ -280,7 +280,7 @@ static int pheap_commit_locked(struct pheap *heap, unsigned long bytes, bool all
 	ret = pheap_core_grow_prepare(&heap->core, &grow, bytes);
 	if (ret)
 		goto err_uncharge;
-	ret = pheap_backing_extend(heap, DIV_ROUND_UP(to, PHEAP_CHUNK_PAGES));
+	ret = pheap_backing_extend(heap, DIV_ROUND_UP(to, PHEAP_BACKING_PAGES));
 	if (ret)
 		goto err_core;
 	ret = pheap_backing_fill(heap, from, to);
@@ -366,7 +366,7 @@ int pheap_grow(struct pheap *heap, unsigned long need)
 		target += clamp(target / 8, slot_bytes, PHEAP_GROW_MAX_BYTES);
 	target = max(target, need);
 	if (heap->reserved > PHEAP_ONE_VMA_BYTES && target > PHEAP_FRONT_BYTES)
-		target = round_up(target, PHEAP_CHUNK_PAGES << PAGE_SHIFT);
+		target = round_up(target, PHEAP_BACKING_PAGES << PAGE_SHIFT);
 	else if (target > slot_bytes)
 		target = round_up(target, slot_bytes);
 	target = min(target, heap->reserved);

@@ -266,8 +266,14 @@ static int pheap_block_alloc_slow(struct pheap *heap, u64 bytes, u64 align, u64 
 		spin_unlock(&heap->lock);
 		if (!ret)
 			goto out;
-		err = need > heap->reserved ? -ENOSPC : pheap_grow(heap, need);
-		/* Another thread may have taken what we committed: it made progress, and each round commits more. */
+		/*
+		 * No growth helps, or none is needed for a less tidy answer. Else another thread may take what is
+		 * committed here: it made progress, and each round commits more.
+		 */
+		if (need > heap->reserved || need <= heap->committed)
+			err = -ENOSPC;
+		else
+			err = pheap_grow(heap, need);
 	} while (!err);
 
 	ret = pheap_core_try(heap, bytes, align, PHEAP_CORE_LAST, addr, usable);

@@ -120,8 +120,8 @@ struct pheap_backing_chunk {
 };
 
 #define PHEAP_FOLIO	1UL
-#define PHEAP_CHUNK_SHIFT	(21 - PAGE_SHIFT)
-#define PHEAP_CHUNK_PAGES	(1UL << PHEAP_CHUNK_SHIFT)
+#define PHEAP_BACKING_SHIFT	(21 - PAGE_SHIFT)
+#define PHEAP_BACKING_PAGES	(1UL << PHEAP_BACKING_SHIFT)
 #define PHEAP_SLOT_ORDER	4
 #define PHEAP_SLOT_PAGES	(1UL << PHEAP_SLOT_ORDER)
 
@@ -261,7 +261,7 @@ void pheap_region_zap(struct pheap *heap, unsigned long from, unsigned long to);
 int pheap_commit(struct pheap *heap, unsigned long bytes, bool populate);
 int pheap_grow(struct pheap *heap, unsigned long need);
 void pheap_commit_release(struct pheap *heap);
-struct page *pheap_page(struct pheap *heap, unsigned long index);
+struct page *pheap_backing_page(struct pheap *heap, unsigned long index);
 
 /* ioctl.c */
 long pheap_ioctl(struct file *file, unsigned int cmd, unsigned long arg);

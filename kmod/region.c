@@ -151,7 +151,7 @@ static int pheap_insert(struct pheap *heap, struct vm_area_struct *vma, unsigned
 		nr = min(end - index, ARRAY_SIZE(pages));
 		rcu_read_lock();
 		for (i = 0; i < nr; i++)
-			pages[i] = pheap_page(heap, index + i);
+			pages[i] = pheap_backing_page(heap, index + i);
 		rcu_read_unlock();
 
 		addr = heap->base + (index << PAGE_SHIFT);
@@ -199,7 +199,7 @@ static vm_fault_t pheap_fault(struct vm_fault *vmf)
 		return pheap_fault_window(heap, vma, index, visible);
 
 	rcu_read_lock();
-	vmf->page = pheap_page(heap, index);
+	vmf->page = pheap_backing_page(heap, index);
 	rcu_read_unlock();
 	get_page(vmf->page);
 	return 0;
@@ -533,7 +533,7 @@ static bool pheap_page_is_huge(struct pheap *heap, unsigned long index)
 	bool huge;
 
 	rcu_read_lock();
-	huge = folio_order(page_folio(pheap_page(heap, index))) == PHEAP_CHUNK_SHIFT;
+	huge = folio_order(page_folio(pheap_backing_page(heap, index))) == PHEAP_BACKING_SHIFT;
 	rcu_read_unlock();
 	return huge;
 }
@@ -554,7 +554,7 @@ static int pheap_populate_piece(struct pheap *heap, struct vm_area_struct *vma, 
 			return ret;
 		/* If it mapped a folio of 2 MiB, the rest of it needs no fault. */
 		if (pheap_page_is_huge(heap, index))
-			index |= PHEAP_CHUNK_PAGES - 1;
+			index |= PHEAP_BACKING_PAGES - 1;
 	}
 	return 0;
 }

@@ -2,24 +2,29 @@
 /*
  * What callers get in heaps of pages: blocks of a size class, cut from spans, and runs of pages.
  *
- * Owns the spans: a span is a run of up to 15 pages cut into blocks of one class. Which of them are free is a bitmap with
- * one bit per block, 1 is free. Bit i of word w is block 64 * w + i, so the blocks of a word are found from one address
- * and one mask. Where a page has at most 64 blocks, word w is the mask word of the span's page w: no memory but
- * the descriptors is needed. Smaller classes have an allocated bitmap, whose address is in the mask word of the first page.
- * That memory is provided by the caller beforehand ("spare"), kept for the next such span when a span ends, and freed
- * with the heap; if there is none, the smallest class with an inline bitmap serves the request.
+ * Owns the spans: a span is a run of up to 15 pages cut into blocks of one class. Which of them are
+ * free is a bitmap with one bit per block, 1 is free. Bit i of word w is block 64 * w + i, so the
+ * blocks of a word are found from one address and one mask. Where a page has at most 64 blocks,
+ * word w is the mask word of the span's page w: no memory but the descriptors is needed. Smaller
+ * classes have an allocated bitmap, whose address is in the mask word of the first page. That
+ * memory is provided by the caller beforehand ("spare"), kept for the next such span when a span
+ * ends, and freed with the heap; if there is none, the smallest class with an inline bitmap serves
+ * the request.
  *
- * Spans with both free and live blocks are in one of three lists of their class, by the number of free blocks; blocks are
- * taken from the fullest list first, so that nearly empty spans have a chance to end. A span without a live block goes
- * back to the free runs, but each class may keep one, so that a single block allocated and freed over and over does not make
- * and unmake its span. The kept ones are given back before any request fails.
+ * Spans with both free and live blocks are in one of three lists of their class, by the number of
+ * free blocks; blocks are taken from the fullest list first, so that nearly empty spans have a
+ * chance to end. A span without a live block goes back to the free runs, but each class may keep
+ * one, so that a single block allocated and freed over and over does not make and unmake its span.
+ * The kept ones are given back before any request fails.
  *
- * Order of attempts, for PHEAP_CORE_EASY: a span with a free block; a new span of the usual length, or as long as a free
- * run allows down to the small length, beyond which too much is wasted at its end. In a heap with little committed the
- * usual length is less: one sixteenth of it. PHEAP_CORE_LAST adds: spans that hold at least one block, then a block of
- * the next larger class that has one. So the heap is full only if no larger block and no page is free.
+ * Order of attempts, for PHEAP_CORE_EASY: a span with a free block; a new span of the usual length,
+ * or as long as a free run allows down to the small length, beyond which too much is wasted at its
+ * end. In a heap with little committed the usual length is less: a 64th of it. PHEAP_CORE_LAST
+ * adds: spans that hold at least one block, then a block of the next larger class that has one. So
+ * the heap is full only if no larger block and no page is free.
  *
- * Every free is checked against descriptor and bitmap: what is not the address of a live block changes nothing.
+ * Every free is checked against descriptor and bitmap: what is not the address of a live block
+ * changes nothing.
  *
  * Never looks at the memory it manages, never allocates.
  */
@@ -36,7 +41,7 @@
 /* Spares kept for callers that come; more of them come from ended spans. */
 #define MAX_GIVEN_SPARES	4U
 /* A span takes at most this part of the committed pages. */
-#define COMMITTED_PER_SPAN	16U
+#define COMMITTED_PER_SPAN	64U
 
 struct spare {
 	struct spare *next;
@@ -80,10 +85,13 @@ static u32 usual_pages(const struct pheap_core *core, u32 class)
 	return clamp_t(u32, core->nr_pages / COMMITTED_PER_SPAN, c->small_pages, c->pages);
 }
 
-/* First class from @class on with blocks aligned to @align, at most PAGE_SIZE; the largest class always is. */
+/*
+ * First class from @class on with blocks aligned to @align, at most PAGE_SIZE; the largest class
+ * always is.
+ */
 static u32 aligned_class(u32 class, u32 align)
 {
-	while (pheap_classes[class].bytes & (align - 1))
+	while (class < PHEAP_NR_CLASSES && pheap_classes[class].bytes & (align - 1))
 		class++;
 	return class;
 }
@@ -110,7 +118,10 @@ static u32 open_span(const struct pheap_core *core, u32 class)
 	return PHEAP_NONE;
 }
 
-/* Make pages a span, of which the caller takes a block at once. A class without inline bitmap needs a spare. */
+/*
+ * Make pages a span, of which the caller takes a block at once. A class without inline bitmap needs
+ * a spare.
+ */
 static void span_create(struct pheap_core *core, u32 class, u32 page, u32 len)
 {
 	struct pheap_page *desc = pheap_page(core, page);
@@ -331,7 +342,10 @@ u64 pheap_blocks_need(const struct pheap_core *core, u64 bytes, u64 align)
 	return max_t(u64, pages, core->nr_pages) << PAGE_SHIFT;
 }
 
-/* First page of the span that holds the live block at @offset, and the number of the block; PHEAP_NONE: not a block. */
+/*
+ * First page of the span that holds the live block at @offset, and the number of the block;
+ * PHEAP_NONE: not a block.
+ */
 static u32 find_block(const struct pheap_core *core, u32 page, u64 offset, u32 *block)
 {
 	const struct pheap_page *desc = pheap_page(core, page);
@@ -375,7 +389,10 @@ int pheap_blocks_size(const struct pheap_core *core, u64 offset, u64 *usable)
 	return 0;
 }
 
-/* The last live block of a span was freed: keep one such span per class, the lower one, and end the other. */
+/*
+ * The last live block of a span was freed: keep one such span per class, the lower one, and end the
+ * other.
+ */
 static void span_emptied(struct pheap_core *core, u32 page)
 {
 	struct pheap_page *desc = pheap_page(core, page);
@@ -557,7 +574,10 @@ static bool span_lists_are_valid(const struct pheap_core *core, u32 nr_open_span
 	for (class = 0; class < PHEAP_NR_CLASSES; class++) {
 		page = lists->empty[class];
 		if (page != PHEAP_NONE) {
-			/* span_is_valid() saw that an empty span is this one; see here that this one is such a span. */
+			/*
+			 * span_is_valid() saw that an empty span is this one; see here that this
+			 * one is such a span.
+			 */
 			if (page >= core->nr_pages || pheap_page(core, page)->kind != PHEAP_PAGE_SPAN ||
 			    pheap_page(core, page)->class != class)
 				return false;

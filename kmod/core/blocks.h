@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Blocks and runs handed out to callers, in heaps of pages: what core.c calls of blocks.c. All functions are called
- * under the lock unless told otherwise.
+ * Blocks and runs handed out to callers, in heaps of pages: what core.c calls of blocks.c. All
+ * functions are called under the lock unless told otherwise.
  */
 #ifndef _PHEAP_BLOCKS_H
 #define _PHEAP_BLOCKS_H

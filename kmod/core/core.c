@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The allocator core's front: decides by the reservation which of the two allocators a heap has, keeps the figures that
- * both have, and checks what needs no knowledge of either.
+ * The allocator core's front: decides by the reservation which of the two allocators a heap has,
+ * keeps the figures that both have, and checks what needs no knowledge of either.
  *
- * Invariant: allocated_bytes, nr_allocs and nr_frees change together, after a call of the allocator below succeeded.
+ * Invariant: allocated_bytes, nr_allocs and nr_frees change together, after a call of the allocator
+ * below succeeded.
  */
 #include <linux/errno.h>
 #include <linux/kernel.h>

@@ -2,9 +2,9 @@
 /*
  * The allocator core: which bytes of the committed part of a heap are live blocks.
  *
- * Pure C: it knows addresses as numbers, never touches the memory it manages, takes no lock, never sleeps except where
- * a function says so, and includes nothing beyond types, bit operations and strings. The same files are compiled into
- * the module and into user space tests (selftests/unit).
+ * Pure C: it knows addresses as numbers, never touches the memory it manages, takes no lock, never
+ * sleeps except where a function says so, and includes nothing beyond types, bit operations and
+ * strings. The same files are compiled into the module and into user space tests (selftests/unit).
  *
  * Two kinds of heap behind one interface:
  *
@@ -15,9 +15,9 @@
  * Rules for every caller:
  *
  * - Functions marked "Locked" are called under one lock that serialises them for this core.
- * - pheap_core_grow_prepare(), pheap_core_grow_finish() and pheap_core_destroy() allocate or free memory and may
- *   sleep; one prepare, commit, finish sequence is serialised by the caller against the next (in the module: the
- *   heap's grow mutex), and prepare and finish run without the lock.
+ * - pheap_core_grow_prepare(), pheap_core_grow_finish() and pheap_core_destroy() allocate or free
+ *   memory and may sleep; one prepare, commit, finish sequence is serialised by the caller against
+ *   the next (in the module: the heap's grow mutex), and prepare and finish run without the lock.
  * - All errors are negative errno values. After an error the core is what it was.
  * - A core is not moved in memory once it is set up.
  *
@@ -48,7 +48,8 @@ struct pheap_lists;
  * struct pheap_units - state of a heap of units
  * @busy: one bit per unit of the committed part: it belongs to a live block
  * @start: one bit per unit: it is the first of a live block; lies behind @busy in the same memory
- * @longest: per page, the length in units of the longest free run that starts in it (and may end in a later one)
+ * @longest: per page, the length in units of the longest free run that starts in it (and may end in
+ *	a later one)
  * @slots: pages that the arrays have room for; a power of two, or 0
  * @group: per PHEAP_UNITS_GROUP_PAGES pages, the largest of @longest
  * @empty: one bit per page: no unit of it is busy; 0 for pages that are not committed
@@ -101,8 +102,8 @@ struct pheap_pages {
  * @units: for reservations up to PHEAP_SMALL_HEAP_BYTES
  * @pages: for larger ones
  *
- * Everything is changed under the lock only, except @base and @reserved_pages, which never change, and what
- * pheap_core_grow_prepare() writes into parts of the tables that nobody else looks at yet.
+ * Everything is changed under the lock only, except @base and @reserved_pages, which never change,
+ * and what pheap_core_grow_prepare() writes into parts of the tables that nobody else looks at yet.
  */
 struct pheap_core {
 	u64 base;
@@ -156,8 +157,9 @@ struct pheap_core_grow {
  * @core: the core that wants it
  * @bytes: size
  *
- * Supplied by whoever embeds the core. Nearly all requests are powers of two up to 4096; only the table of chunks of a
- * heap with more than 256 MiB committed and the bitmaps of a units heap with more than 256 KiB are larger.
+ * Supplied by whoever embeds the core. Nearly all requests are powers of two up to 4096; only the
+ * table of chunks of a heap with more than 256 MiB committed and the bitmaps of a units heap with
+ * more than 256 KiB are larger.
  *
  * Context: May sleep.
  * Return: The memory, or NULL.
@@ -190,9 +192,10 @@ struct pheap_core_stats {
 
 /**
  * enum pheap_core_effort - how hard pheap_core_alloc() shall try inside the committed part
- * @PHEAP_CORE_EASY: what keeps the heap tidy; -EAGAIN means that growing is better than the alternatives left
- * @PHEAP_CORE_LAST: everything: shorter spans, blocks borrowed from larger classes, a long search of the runs;
- *	-ENOSPC means that the committed part cannot serve the request
+ * @PHEAP_CORE_EASY: what keeps the heap tidy; -EAGAIN means that growing is better than the
+ *	alternatives left
+ * @PHEAP_CORE_LAST: everything: shorter spans, blocks borrowed from larger classes, a long search
+ *	of the runs; -ENOSPC means that the committed part cannot serve the request
  */
 enum pheap_core_effort {
 	PHEAP_CORE_EASY,
@@ -223,10 +226,11 @@ void pheap_core_destroy(struct pheap_core *core);
  * pheap_core_grow_prepare() - collect the metadata for a larger committed part
  * @core: the core
  * @grow: set up by this function, whatever it returns
- * @committed_bytes: new size of the committed part, a multiple of the page size and not above the reservation; if the
- *	committed part is that large already the whole growth does nothing
+ * @committed_bytes: new size of the committed part, a multiple of the page size and not above the
+ *	reservation; if the committed part is that large already the whole growth does nothing
  *
- * Context: Not locked. May sleep. Serialised by the caller against itself until pheap_core_grow_finish().
+ * Context: Not locked. May sleep. Serialised by the caller against itself until
+ * pheap_core_grow_finish().
  * Return: 0 or -ENOMEM. After an error there is nothing to commit or finish.
  */
 int pheap_core_grow_prepare(struct pheap_core *core, struct pheap_core_grow *grow, u64 committed_bytes);
@@ -270,15 +274,16 @@ int pheap_core_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_c
  * @bytes: as for pheap_core_alloc()
  * @align: as for pheap_core_alloc()
  *
- * Meant to be asked after PHEAP_CORE_EASY failed. The answer takes the free memory at the end of the committed part
- * into account and is the least that makes the request succeed, except that it has room for a span of sensible length
- * where that is needed. It is not above the committed size if growing is not what the request needs:
- * PHEAP_CORE_LAST will serve it from there.
+ * Meant to be asked after PHEAP_CORE_EASY failed. The answer takes the free memory at the end of
+ * the committed part into account and is the least that makes the request succeed, except that it
+ * has room for a span of sensible length where that is needed. It is not above the committed size
+ * if growing is not what the request needs: PHEAP_CORE_LAST will serve it from there.
  *
  * Context: Locked.
- * Return: The committed size with which the same pheap_core_alloc() is sure to succeed (PHEAP_CORE_EASY, or
- * PHEAP_CORE_LAST if the reservation has no room for more than a short span), or U64_MAX if no growth within the
- * reservation makes it so (PHEAP_CORE_LAST may still find something).
+ * Return: The committed size with which the same pheap_core_alloc() is sure to succeed
+ * (PHEAP_CORE_EASY, or PHEAP_CORE_LAST if the reservation has no room for more than a short span),
+ * or U64_MAX if no growth within the reservation makes it so (PHEAP_CORE_LAST may still find
+ * something).
  */
 u64 pheap_core_need(const struct pheap_core *core, u64 bytes, u64 align);
 
@@ -317,9 +322,10 @@ void pheap_core_stats(const struct pheap_core *core, struct pheap_core_stats *st
  * @core: the core
  * @bytes: size that will be asked for
  *
- * Spans of the smallest classes need a bitmap of their own. The caller allocates it outside the lock: if this is not 0,
- * that much with pheap_meta_alloc(), handed over with pheap_core_spare_give(). Without a spare the core serves the
- * request from a larger class: an allocation never fails for want of metadata.
+ * Spans of the smallest classes need a bitmap of their own. The caller allocates it outside the
+ * lock: if this is not 0, that much with pheap_meta_alloc(), handed over with
+ * pheap_core_spare_give(). Without a spare the core serves the request from a larger class: an
+ * allocation never fails for want of metadata.
  *
  * Context: Not locked; a hint that may be outdated at once.
  * Return: Bytes to provide, or 0.
@@ -332,7 +338,8 @@ size_t pheap_core_spare_bytes(const struct pheap_core *core, u64 bytes);
  * @spare: memory from pheap_meta_alloc() of the size that pheap_core_spare_bytes() told; not NULL
  *
  * Context: Locked.
- * Return: NULL, or @spare if the core has enough: to be freed with pheap_meta_free() and the same size.
+ * Return: NULL, or @spare if the core has enough: to be freed with pheap_meta_free() and the same
+ * size.
  */
 void *pheap_core_spare_give(struct pheap_core *core, void *spare);
 

@@ -2,17 +2,17 @@
 /*
  * The array of page descriptors of a heap of pages: chunks of 256 pages, and a table of chunks.
  *
- * Owns the memory of descriptors, mask words and list heads, and their growth; knows nothing of what they say. The cost
- * follows what is committed, never the reservation: the last chunk has room for a power of two of pages from 8 up, the
- * table begins with one embedded entry and doubles.
+ * Owns the memory of descriptors, mask words and list heads, and their growth; knows nothing of
+ * what they say. The cost follows what is committed, never the reservation: the last chunk has room
+ * for a power of two of pages from 8 up, the table begins with one embedded entry and doubles.
  *
- * Growing must not cost time under the lock. Entries of the table behind the last chunk in use are nobody's but the
- * growing task's, so new chunks go there at once; only a last chunk that is too short, and a table that is too short,
- * are replaced at commit. The copy of the table is made before: its used entries change in commit only, and one growth
- * follows the other.
+ * Growing must not cost time under the lock. Entries of the table behind the last chunk in use are
+ * nobody's but the growing task's, so new chunks go there at once; only a last chunk that is too
+ * short, and a table that is too short, are replaced at commit. The copy of the table is made
+ * before: its used entries change in commit only, and one growth follows the other.
  *
- * Invariants: all chunks but the last have 256 slots; entries behind nr_chunks are zero; descriptors and masks behind
- * the committed part are zero.
+ * Invariants: all chunks but the last have 256 slots; entries behind nr_chunks are zero;
+ * descriptors and masks behind the committed part are zero.
  */
 #include <linux/errno.h>
 #include <linux/kernel.h>

@@ -2,7 +2,8 @@
 /*
  * Page descriptors, and the array of chunks that holds them.
  *
- * Each page of the committed part has a descriptor and a mask word. What they mean follows from the kind:
+ * Each page of the committed part has a descriptor and a mask word. What they mean follows from the
+ * kind:
  *
  *   kind        on                               len                    next, prev   class, nfree
  *   NONE        every page inside of a run
@@ -12,9 +13,9 @@
  *   SPAN        first page of a span             pages of the span      list         of the span
  *   SPAN_PART   all its other pages              distance to the first  -            -
  *
- * Only the ends of a run are ever written, so that allocating or freeing a run of a million pages touches three or
- * four descriptors, and a pointer into the middle of a block finds NONE. Spans are short: each of their pages leads to
- * the first.
+ * Only the ends of a run are ever written, so that allocating or freeing a run of a million pages
+ * touches three or four descriptors, and a pointer into the middle of a block finds NONE. Spans are
+ * short: each of their pages leads to the first.
  */
 #ifndef _PHEAP_PAGES_H
 #define _PHEAP_PAGES_H
@@ -80,8 +81,8 @@ static_assert(sizeof(struct pheap_page) == 16);
  * @runs: free runs by length
  * @runs_used: one bit per list of @runs: it is not empty
  * @spans: spans with at least one free block
- * @empty: per class, a span without a live block that is kept so that a lone block does not make and unmake it; it is
- *	also in @spans
+ * @empty: per class, a span without a live block that is kept so that a lone block does not make
+ *	and unmake it; it is also in @spans
  * @nr_empty: classes that have one
  * @nr_spares: entries of @spares
  * @spares: memory for bitmaps of spans, linked through its first word

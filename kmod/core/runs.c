@@ -2,20 +2,23 @@
 /*
  * Free runs of pages: two-level segregated fit.
  *
- * Owns the free runs of a heap of pages: their descriptors (FREE at the first page, FREE_TAIL at the last), and the
- * lists of runs by length: one list per length below 16 pages, then eight per doubling. A bitmap tells which lists are
- * not empty, so a run that surely fits is found with a few instructions, whatever the size of the heap. Neighbours are
- * joined at once: the page before a freed run tells by its tail descriptor how far back the free run goes, the page
- * behind by its head. No two free runs ever touch.
+ * Owns the free runs of a heap of pages: their descriptors (FREE at the first page, FREE_TAIL at
+ * the last), and the lists of runs by length: one list per length below 16 pages, then eight per
+ * doubling. A bitmap tells which lists are not empty, so a run that surely fits is found with a few
+ * instructions, whatever the size of the heap. Neighbours are joined at once: the page before a
+ * freed run tells by its tail descriptor how far back the free run goes, the page behind by its
+ * head. No two free runs ever touch.
  *
- * A list of 16 pages or more holds runs of different length, and the list that a request itself belongs to may hold
- * one that fits. It is searched first, for a bounded number of runs: that keeps large runs whole and finds the run that a
- * block of the same size left behind, which plain two-level segregated fit does not. Alignment is served in the same
- * way: lists between the length and the length plus the worst padding may fit, lists above surely do. Last of all the run
- * at the end of the committed part is tried, whatever its place in its list: pheap_core_need() counts on that.
+ * A list of 16 pages or more holds runs of different length, and the list that a request itself
+ * belongs to may hold one that fits. It is searched first, for a bounded number of runs: that keeps
+ * large runs whole and finds the run that a block of the same size left behind, which plain
+ * two-level segregated fit does not. Alignment is served in the same way: lists between the length
+ * and the length plus the worst padding may fit, lists above surely do. Last of all the run at the
+ * end of the committed part is tried, whatever its place in its list: pheap_core_need() counts on
+ * that.
  *
- * Growing a block in place needs nothing that is not here: the page behind a run has kind FREE if there is room, and
- * its length; take that run from its list, and give its rest.
+ * Growing a block in place needs nothing that is not here: the page behind a run has kind FREE if
+ * there is room, and its length; take that run from its list, and give its rest.
  *
  * Never touches spans or blocks, never looks at the memory it manages.
  */
@@ -35,7 +38,10 @@ static u32 list_of(u32 len)
 
 	if (len < 8)
 		return len;
-	/* As for size classes: the three bits behind the leading one tell the step inside of the doubling. */
+	/*
+	 * As for size classes: the three bits behind the leading one tell the step inside of the
+	 * doubling.
+	 */
 	shift = fls(len) - 4;
 	return shift * 8 + (len >> shift);
 }

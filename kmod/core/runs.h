@@ -7,7 +7,10 @@
 
 #include "pages.h"
 
-/* How many free runs that may be too short, or out of line, are looked at before taking one that surely fits. */
+/*
+ * How many free runs that may be too short, or out of line, are looked at before taking one that
+ * surely fits.
+ */
 #define PHEAP_RUN_TRIES_EASY	32U
 #define PHEAP_RUN_TRIES_LAST	4096U
 

@@ -2,22 +2,24 @@
 /*
  * Heaps of at most 1 MiB: one allocator of 16-byte units, address-ordered first fit.
  *
- * Owns two bitmaps with a bit per unit of the committed part: "busy" (the unit belongs to a live block) and "start"
- * (it is the first unit of one). A block reaches from its start bit to the next start bit or free unit. A free run is
- * a maximal stretch of units that are not busy, so freed neighbours coalesce by themselves, and there is no record
- * anywhere that could grow with the number of blocks: 68 bytes of metadata per page of 4096, whatever lies in it.
+ * Owns two bitmaps with a bit per unit of the committed part: "busy" (the unit belongs to a live
+ * block) and "start" (it is the first unit of one). A block reaches from its start bit to the next
+ * start bit or free unit. A free run is a maximal stretch of units that are not busy, so freed
+ * neighbours coalesce by themselves, and there is no record anywhere that could grow with the
+ * number of blocks: 68 bytes of metadata per page of 4096, whatever lies in it.
  *
- * So that no search looks at all bits, each page has the length of the longest free run that *starts* in it (which
- * covers the rest of the run in later pages, so that runs longer than a page are found the same way), 16 pages have the
- * largest of theirs, and one bit per page tells that it is entirely free. A fit is found with at most 16 + 16 compares
- * and a look at the runs of one page; the end of a run with at most 4 + 4 + 4 words.
+ * So that no search looks at all bits, each page has the length of the longest free run that
+ * *starts* in it (which covers the rest of the run in later pages, so that runs longer than a page
+ * are found the same way), 16 pages have the largest of theirs, and one bit per page tells that it
+ * is entirely free. A fit is found with at most 16 + 16 compares and a look at the runs of one
+ * page; the end of a run with at most 4 + 4 + 4 words.
  *
- * First fit by address packs towards low addresses and was chosen over best fit because it needs no lists, and because
- * it fragments least when sizes are mixed. Nothing here rounds sizes beyond the unit: a heap this small cannot afford
- * size classes.
+ * First fit by address packs towards low addresses and was chosen over best fit because it needs no
+ * lists, and because it fragments least when sizes are mixed. Nothing here rounds sizes beyond the
+ * unit: a heap this small cannot afford size classes.
  *
- * Invariants: a start bit lies on a busy unit, and the unit after a free run has one; longest, group and empty are
- * exactly what the bitmaps say; bits behind the committed part are 0.
+ * Invariants: a start bit lies on a busy unit, and the unit after a free run has one; longest,
+ * group and empty are exactly what the bitmaps say; bits behind the committed part are 0.
  *
  * Never looks at the memory it manages, never allocates outside prepare.
  */
@@ -179,7 +181,10 @@ static u32 run_start(const struct pheap_core *core, u32 unit)
 	return w * 64 + fls64(bits);
 }
 
-/* The first unit of @page that may start a free run: not one in the middle of a run from an earlier page. */
+/*
+ * The first unit of @page that may start a free run: not one in the middle of a run from an earlier
+ * page.
+ */
 static u32 page_first(const struct pheap_core *core, u32 page)
 {
 	u32 unit = page << UNITS_SHIFT;
@@ -351,7 +356,10 @@ int pheap_units_alloc(struct pheap_core *core, u64 bytes, u64 align, u64 *addr, 
 	for (page = at >> UNITS_SHIFT; page <= (at + n - 1) >> UNITS_SHIFT; page++)
 		units->empty[page / 64] &= ~(1ULL << (page % 64));
 
-	/* What is left of the run is shorter: look again where it was the longest, and where its rest begins. */
+	/*
+	 * What is left of the run is shorter: look again where it was the longest, and where its
+	 * rest begins.
+	 */
 	page = first >> UNITS_SHIFT;
 	if (units->longest[page] == end - first)
 		set_longest(core, page, longest_in_page(core, page));
@@ -461,7 +469,10 @@ void pheap_units_destroy(struct pheap_core *core)
 	pheap_meta_free(core, units->longest, longest_bytes(units->slots));
 }
 
-/* The bitmaps alone: starts on busy units, one behind each free run, sums that agree with the figures. */
+/*
+ * The bitmaps alone: starts on busy units, one behind each free run, sums that agree with the
+ * figures.
+ */
 static bool bitmaps_are_valid(const struct pheap_core *core)
 {
 	const struct pheap_units *units = &core->units;

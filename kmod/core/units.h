@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Heaps of 16-byte units: what core.c calls of units.c. Locks as for the function of core.h that leads here.
+ * Heaps of 16-byte units: what core.c calls of units.c. Locks as for the function of core.h that
+ * leads here.
  */
 #ifndef _PHEAP_UNITS_H
 #define _PHEAP_UNITS_H
