@@ -2,16 +2,19 @@
 /*
  * Commit: the pages of a heap.
  *
- * The committed part is the prefix [0, heap->committed) of the reservation. It only grows, and a page of it is never
- * replaced before the heap ends. Growing takes steps that are all undone if one fails: charge the limits, get metadata
- * for the core, allocate pages, make the region dumpable up to there, map; only then is the new size published, to the
- * fault handler by a store-release of heap->committed, to the core under the heap's lock. So a failure leaves the heap
- * as it was, and whatever is inside the committed part is backed, charged, and has its page tables.
+ * The committed part is the prefix [0, heap->committed) of the reservation. It only grows, and
+ * a page of it is never replaced before the heap ends. Growing takes steps that are all undone
+ * if one fails: charge the limits, get metadata for the core, allocate pages, make the region
+ * dumpable up to there, map; only then is the new size published, to the fault handler by a
+ * store-release of heap->committed, to the core under the heap's lock. So a failure leaves the
+ * heap as it was, and whatever is inside the committed part is backed, charged, and has its
+ * page tables.
  *
- * Pages come as folios of 2 MiB in the part of the region that can map them, of 64 KiB elsewhere, and one by one where
- * larger ones do not fit or are not to be had. They are charged to the memory cgroup of the caller, are not on any LRU
- * list (not reclaimed, not migrated), and belong to the mapping of the heap's file, so that futexes, direct I/O and the
- * like work on them.
+ * Pages come as folios of 2 MiB in the part of the region that can map them, of 64 KiB
+ * elsewhere, and one by one where larger ones do not fit or are not to be had. They are charged
+ * to the memory cgroup of the caller, are not on any LRU list (not reclaimed, not migrated),
+ * and belong to the mapping of the heap's file, so that futexes, direct I/O and the like work
+ * on them.
  */
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
@@ -25,7 +28,7 @@
 #define PHEAP_GROW_MAX_BYTES	(4UL << 20)
 
 /**
- * pheap_page - the page at an index of the heap
+ * pheap_backing_page - the page at an index of the heap
  * @heap: the heap
  * @index: number of the page in the heap, below what the caller knows to be committed
  *
@@ -49,7 +52,8 @@ struct page *pheap_backing_page(struct pheap *heap, unsigned long index)
 static struct pheap_backing *pheap_backing_locked(struct pheap *heap)
 {
 	return rcu_dereference_protected(heap->backing,
-					 lockdep_is_held(&heap->grow_lock) || !refcount_read(&heap->ref));
+					 lockdep_is_held(&heap->grow_lock) ||
+					 !refcount_read(&heap->ref));
 }
 
 static void *pheap_table_alloc(struct pheap *heap, size_t bytes)
@@ -104,8 +108,8 @@ static struct folio *pheap_folio_alloc(struct pheap *heap, unsigned long index, 
 }
 
 /*
- * The heap's own reference goes. Somebody else may still have one: the page then belongs to nobody but him, and is
- * free when he is done.
+ * The heap's own reference goes. Somebody else may still have one: the page then belongs to
+ * nobody but him, and is free when he is done.
  */
 static void pheap_folio_free(struct folio *folio)
 {
@@ -149,7 +153,8 @@ static void pheap_backing_free(struct pheap *heap, unsigned long from)
 	if (!pages)
 		return;
 	for (i = from >> PHEAP_BACKING_SHIFT; i < pages->nr; i++) {
-		unsigned long first = max(from, i << PHEAP_BACKING_SHIFT) & (PHEAP_BACKING_PAGES - 1);
+		unsigned long first = max(from, i << PHEAP_BACKING_SHIFT) &
+				      (PHEAP_BACKING_PAGES - 1);
 		struct pheap_backing_chunk *chunk = (struct pheap_backing_chunk *)pages->entry[i];
 		unsigned long s;
 
@@ -162,7 +167,8 @@ static void pheap_backing_free(struct pheap *heap, unsigned long from)
 			continue;
 		}
 		for (s = first >> PHEAP_SLOT_ORDER; s < ARRAY_SIZE(chunk->slot); s++) {
-			unsigned long start = max(first, s << PHEAP_SLOT_ORDER) & (PHEAP_SLOT_PAGES - 1);
+			unsigned long start = max(first, s << PHEAP_SLOT_ORDER) &
+					      (PHEAP_SLOT_PAGES - 1);
 
 			pheap_slot_free(heap, &chunk->slot[s], start);
 		}
@@ -174,7 +180,8 @@ static void pheap_backing_free(struct pheap *heap, unsigned long from)
 }
 
 /* Allocate the pages [index, end) of one slot. */
-static int pheap_slot_fill(struct pheap *heap, unsigned long *slot, unsigned long index, unsigned long end)
+static int pheap_slot_fill(struct pheap *heap, unsigned long *slot, unsigned long index,
+			   unsigned long end)
 {
 	unsigned long i = index & (PHEAP_SLOT_PAGES - 1);
 	struct folio *folio;
@@ -229,7 +236,8 @@ static int pheap_chunk_fill(struct pheap *heap, unsigned long index, unsigned lo
 	if (!chunk)
 		return -ENOMEM;
 	while (index < end) {
-		unsigned long next = min(end, round_down(index, PHEAP_SLOT_PAGES) + PHEAP_SLOT_PAGES);
+		unsigned long next =
+			min(end, round_down(index, PHEAP_SLOT_PAGES) + PHEAP_SLOT_PAGES);
 		unsigned long slot = (index & (PHEAP_BACKING_PAGES - 1)) >> PHEAP_SLOT_ORDER;
 
 		ret = pheap_slot_fill(heap, &chunk->slot[slot], index, next);
@@ -240,18 +248,22 @@ static int pheap_chunk_fill(struct pheap *heap, unsigned long index, unsigned lo
 	return 0;
 }
 
-/* Allocate the pages [index, end). What was allocated before a failure is left for pheap_backing_free(). */
+/*
+ * Allocate the pages [index, end). What was allocated before a failure is left for
+ * pheap_backing_free().
+ */
 static int pheap_backing_fill(struct pheap *heap, unsigned long index, unsigned long end)
 {
 	int ret;
 
 	while (index < end) {
-		unsigned long next = min(end, round_down(index, PHEAP_BACKING_PAGES) + PHEAP_BACKING_PAGES);
+		unsigned long next =
+			min(end, round_down(index, PHEAP_BACKING_PAGES) + PHEAP_BACKING_PAGES);
 
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
-		/* Looked at for each chunk, so that a large commit stops short of the reserve, too. */
+		/* For each chunk, so that a large commit stops short of the reserve, too. */
 		ret = pheap_memory_claim(next - index);
 		if (ret)
 			return ret;
@@ -264,7 +276,10 @@ static int pheap_backing_fill(struct pheap *heap, unsigned long index, unsigned 
 	return 0;
 }
 
-/* Grow the committed part to @bytes. With @all, map all of what is new, else just give it its page tables. */
+/*
+ * Grow the committed part to @bytes. With @all, map all of what is new, else just give it its
+ * page tables.
+ */
 static int pheap_commit_locked(struct pheap *heap, unsigned long bytes, bool all)
 {
 	unsigned long from = heap->committed >> PAGE_SHIFT, to = bytes >> PAGE_SHIFT;
@@ -290,7 +305,10 @@ static int pheap_commit_locked(struct pheap *heap, unsigned long bytes, bool all
 	if (ret)
 		goto err_pages;
 
-	/* The mapping may go through the fault handler, which shows unpublished pages to this task only. */
+	/*
+	 * The mapping may go through the fault handler, which shows unpublished pages to this
+	 * task only.
+	 */
 	heap->growing = bytes;
 	WRITE_ONCE(heap->grower, current);
 	ret = pheap_region_populate(heap, heap->committed, bytes, all);
@@ -298,7 +316,10 @@ static int pheap_commit_locked(struct pheap *heap, unsigned long bytes, bool all
 	if (ret)
 		goto err_zap;
 
-	/* Pairs with the acquire in the fault handler. First, because who gets a block from the core will touch it. */
+	/*
+	 * Pairs with the acquire in the fault handler. First, because who gets a block from
+	 * the core will touch it.
+	 */
 	smp_store_release(&heap->committed, bytes);
 	spin_lock(&heap->lock);
 	pheap_core_grow_commit(&heap->core, &grow);
@@ -323,8 +344,8 @@ err_uncharge:
  * @bytes: multiple of the page size, at most the reservation
  * @populate: map it all, too
  *
- * Return: 0; -ENOMEM, -EDQUOT; -ENOENT if the heap died; -EINTR on a fatal signal. After an error the committed part is
- * what it was.
+ * Return: 0; -ENOMEM, -EDQUOT; -ENOENT if the heap died; -EINTR on a fatal signal. After an
+ * error the committed part is what it was.
  * Context: process context of the owner, may sleep.
  */
 int pheap_commit(struct pheap *heap, unsigned long bytes, bool populate)

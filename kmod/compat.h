@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Differences between the kernels the module is built for (6.1 and later). The only place with version checks.
+ * Differences between the kernels the module is built for (6.1 and later). The only place with
+ * version checks.
  */
 #ifndef _PHEAP_COMPAT_H
 #define _PHEAP_COMPAT_H

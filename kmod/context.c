@@ -2,9 +2,10 @@
 /*
  * Process contexts: which heaps belong to which address space.
  *
- * A context is keyed by its mm and holds it with mmgrab(), so the key cannot be reused while the context is known; it
- * never keeps the address space itself alive. A call reaches only the context of its own current->mm, through whatever
- * descriptor: an inherited or passed descriptor gives no power over anybody else's heaps.
+ * A context is keyed by its mm and holds it with mmgrab(), so the key cannot be reused while
+ * the context is known; it never keeps the address space itself alive. A call reaches only the
+ * context of its own current->mm, through whatever descriptor: an inherited or passed
+ * descriptor gives no power over anybody else's heaps.
  */
 #include <linux/hashtable.h>
 #include <linux/sched/mm.h>
@@ -57,7 +58,8 @@ struct pheap_ctx *pheap_ctx_find(struct file *dev)
 
 /**
  * pheap_ctx_make - the context of the calling process, made if there is none
- * @dev: the open device through which the call came; the first context made through it stays with it
+ * @dev: the open device through which the call came; the first context made through it stays
+ *	with it
  *
  * Return: the context with a reference, or an ERR_PTR().
  * Context: process context, may sleep.
@@ -157,8 +159,8 @@ struct pheap *pheap_find(struct file *dev, u64 id)
  * @ctx: the context
  * @heap: the heap
  *
- * Return: 0, to be followed by pheap_ctx_publish() or pheap_ctx_remove(), or -ENOMEM, or -EDQUOT when the table is
- * full.
+ * Return: 0, to be followed by pheap_ctx_publish() or pheap_ctx_remove(), or -ENOMEM, or
+ * -EDQUOT when the table is full.
  * Context: process context, may sleep.
  */
 int pheap_ctx_add(struct pheap_ctx *ctx, struct pheap *heap)
@@ -209,7 +211,8 @@ static void pheap_ctx_unlist_locked(struct pheap_ctx *ctx, struct pheap *heap)
 }
 
 /**
- * pheap_ctx_unlist - a heap died: it can still be found by its id, to destroy what is left, but is told no more
+ * pheap_ctx_unlist - a heap died: it can still be found by its id, to destroy what is left, but
+ * is told no more
  * @ctx: the context
  * @heap: the heap
  *

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Heaps: life from create to the last reference, and the allocation of blocks, which ties the core (which blocks), the
- * commit (which pages) and the limits together.
+ * Heaps: life from create to the last reference, and the allocation of blocks, which ties the
+ * core (which blocks), the commit (which pages) and the limits together.
  *
- * A heap is found by others only when it is complete. It dies when any part of its region is unmapped, by destroy, by
- * the program behind our back, or by the end of the process; its memory goes when nobody refers to it any more.
+ * A heap is found by others only when it is complete. It dies when any part of its region is
+ * unmapped, by destroy, by the program behind our back, or by the end of the process; its
+ * memory goes when nobody refers to it any more.
  */
 #include <linux/limits.h>
 #include <linux/log2.h>
@@ -94,9 +95,9 @@ void pheap_put(struct pheap *heap)
 }
 
 /*
- * What a growable heap reserves: as much as could ever be filled, and no more than leaves the process its address
- * space. The k-th heap gets at most 1/(32 k) of the address space, so that the sum stays below a half of it even for
- * 65,536 heaps.
+ * What a growable heap reserves: as much as could ever be filled, and no more than leaves the
+ * process its address space. The k-th heap gets at most 1/(32 k) of the address space, so that
+ * the sum stays below a half of it even for 65,536 heaps.
  */
 static unsigned long pheap_growable_bytes(struct pheap_ctx *ctx)
 {
@@ -138,12 +139,14 @@ static int pheap_reserve(struct pheap *heap, u64 maximum)
  * @name: zero-terminated name, "" for none
  * @populate: map the committed pages
  *
- * The heap has its id, but cannot be found until pheap_ctx_publish(). An error from then on calls pheap_abandon().
+ * The heap has its id, but cannot be found until pheap_ctx_publish(). An error from then on
+ * calls pheap_abandon().
  *
  * Return: the heap with a reference, or an ERR_PTR().
  * Context: process context of the owner, may sleep.
  */
-struct pheap *pheap_create(struct pheap_ctx *ctx, u64 initial, u64 maximum, const char *name, bool populate)
+struct pheap *pheap_create(struct pheap_ctx *ctx, u64 initial, u64 maximum, const char *name,
+			   bool populate)
 {
 	struct pheap *heap;
 	int ret;
@@ -175,8 +178,8 @@ struct pheap *pheap_create(struct pheap_ctx *ctx, u64 initial, u64 maximum, cons
 	if (ret)
 		goto err;
 	pheap_core_init(&heap->core, heap->base, heap->reserved);
-	ret = pheap_commit(heap, clamp(PAGE_ALIGN(min_t(u64, initial, heap->reserved)), PAGE_SIZE, heap->reserved),
-			   populate);
+	initial = clamp_t(u64, initial, 1, heap->reserved);
+	ret = pheap_commit(heap, PAGE_ALIGN(initial), populate);
 	if (ret)
 		goto err;
 	return heap;
@@ -204,8 +207,8 @@ void pheap_abandon(struct pheap *heap)
  * pheap_destroy - end a heap
  * @heap: the heap, dead or alive
  *
- * Return: 0; -ENOENT if another thread is destroying it; -EPERM if its region is sealed, -EINTR on a fatal signal:
- * both leave it to the end of the process.
+ * Return: 0; -ENOENT if another thread is destroying it; -EPERM if its region is sealed, -EINTR
+ * on a fatal signal: both leave it to the end of the process.
  * Context: process context of the owner, may sleep.
  */
 int pheap_destroy(struct pheap *heap)
@@ -223,8 +226,8 @@ int pheap_destroy(struct pheap *heap)
 	return 0;
 }
 
-static int pheap_core_try(struct pheap *heap, u64 bytes, u64 align, enum pheap_core_effort effort, u64 *addr,
-			  u64 *usable)
+static int pheap_core_try(struct pheap *heap, u64 bytes, u64 align, enum pheap_core_effort effort,
+			  u64 *addr, u64 *usable)
 {
 	int ret;
 
@@ -234,7 +237,10 @@ static int pheap_core_try(struct pheap *heap, u64 bytes, u64 align, enum pheap_c
 	return ret;
 }
 
-/* Hand the core the metadata that an allocation of this size might want. It does without if there is none. */
+/*
+ * Hand the core the metadata that an allocation of this size might want. It does without if
+ * there is none.
+ */
 static void pheap_core_equip(struct pheap *heap, u64 bytes)
 {
 	size_t spare_bytes = pheap_core_spare_bytes(&heap->core, bytes);
@@ -267,8 +273,9 @@ static int pheap_block_alloc_slow(struct pheap *heap, u64 bytes, u64 align, u64 
 		if (!ret)
 			goto out;
 		/*
-		 * No growth helps, or none is needed for a less tidy answer. Else another thread may take what is
-		 * committed here: it made progress, and each round commits more.
+		 * No growth helps, or none is needed for a less tidy answer. Else another
+		 * thread may take what is committed here: it made progress, and each round
+		 * commits more.
 		 */
 		if (need > heap->reserved || need <= heap->committed)
 			err = -ENOSPC;
@@ -299,10 +306,14 @@ int pheap_block_alloc(struct pheap *heap, u64 bytes, u64 align, u64 *addr, u64 *
 {
 	int ret;
 
+	if (bytes > heap->reserved) {
+		atomic_long_inc(&heap->nr_failures);
+		return -ENOSPC;
+	}
 	pheap_core_equip(heap, bytes);
 	ret = pheap_core_try(heap, bytes, align, PHEAP_CORE_EASY, addr, usable);
 	if (unlikely(ret))
-		ret = bytes > heap->reserved ? -ENOSPC : pheap_block_alloc_slow(heap, bytes, align, addr, usable);
+		ret = pheap_block_alloc_slow(heap, bytes, align, addr, usable);
 	if (unlikely(ret))
 		atomic_long_inc(&heap->nr_failures);
 	return ret;

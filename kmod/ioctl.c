@@ -2,10 +2,11 @@
 /*
  * The commands of /dev/pheap: one table, one way in and out, one handler per command.
  *
- * A handler gets its struct copied in (longer ones checked for zeroes, shorter ones filled with them), checks it, finds
- * the heap, acts, and leaves its results in the struct, which is then copied out at the size the caller knows. Only
- * CREATE and ALLOC copy out themselves, because a heap or block that the caller cannot be told of must not stay.
- * uapi/linux/pheap.h tells the semantics and every errno.
+ * A handler gets its struct copied in (longer ones checked for zeroes, shorter ones filled with
+ * them), checks it, finds the heap, acts, and leaves its results in the struct, which is then
+ * copied out at the size the caller knows. Only CREATE and ALLOC copy out themselves, because a
+ * heap or block that the caller cannot be told of must not stay. uapi/linux/pheap.h tells the
+ * semantics and every errno.
  */
 #include <linux/log2.h>
 #include <linux/mm.h>
@@ -15,7 +16,7 @@
 #include "pheap.h"
 
 /* Bytes cleared between two looks for a fatal signal. */
-#define PHEAP_CLEAR_BYTES	(1UL << 20)
+#define PHEAP_CLEAR_BYTES	BIT(20)
 
 /**
  * struct pheap_cmd - a command in progress
@@ -48,7 +49,8 @@ struct pheap_cmd {
 /* Copy the results out, as far as the caller knows them; what it knows beyond is zero already. */
 static int pheap_cmd_respond(struct pheap_cmd *cmd, size_t bytes)
 {
-	return copy_to_user(cmd->user, &cmd->arg, min_t(size_t, cmd->user_bytes, bytes)) ? -EFAULT : 0;
+	bytes = min_t(size_t, cmd->user_bytes, bytes);
+	return copy_to_user(cmd->user, &cmd->arg, bytes) ? -EFAULT : 0;
 }
 
 static int pheap_do_info(struct pheap_cmd *cmd)
@@ -271,7 +273,8 @@ static int pheap_do_commit(struct pheap_cmd *cmd)
 }
 
 /* Entries of as many heaps as there is room for, and the number of heaps. */
-static unsigned long pheap_list_fill(struct pheap_ctx *ctx, struct pheap_list_entry *entries, unsigned long room)
+static unsigned long pheap_list_fill(struct pheap_ctx *ctx, struct pheap_list_entry *entries,
+				     unsigned long room)
 {
 	unsigned long nr = 0;
 	struct pheap *heap;
@@ -295,15 +298,16 @@ static unsigned long pheap_list_fill(struct pheap_ctx *ctx, struct pheap_list_en
 }
 
 /* Copy entries to an array of the caller, whose entries may be shorter or longer. */
-static int pheap_list_respond(const struct pheap_ioc_list *list, const struct pheap_list_entry *entries,
-			      unsigned long nr)
+static int pheap_list_respond(const struct pheap_ioc_list *list,
+			      const struct pheap_list_entry *entries, unsigned long nr)
 {
 	u8 __user *to = u64_to_user_ptr(list->entries);
 	size_t known = min_t(size_t, list->entry_bytes, sizeof(*entries));
 	unsigned long i;
 
 	for (i = 0; i < nr; i++, to += list->entry_bytes) {
-		if (copy_to_user(to, &entries[i], known) || clear_user(to + known, list->entry_bytes - known))
+		if (copy_to_user(to, &entries[i], known) ||
+		    clear_user(to + known, list->entry_bytes - known))
 			return -EFAULT;
 		if (fatal_signal_pending(current))
 			return -EINTR;
@@ -376,13 +380,16 @@ struct pheap_cmd_desc {
 
 static const struct pheap_cmd_desc pheap_cmds[] = {
 	PHEAP_CMD(PHEAP_IOC_INFO, pheap_do_info, pheap_ioc_info, process_nr_heaps, 0, true),
-	PHEAP_CMD(PHEAP_IOC_CREATE, pheap_do_create, pheap_ioc_create, committed_bytes, PHEAP_COMMIT_POPULATE, false),
+	PHEAP_CMD(PHEAP_IOC_CREATE, pheap_do_create, pheap_ioc_create, committed_bytes,
+		  PHEAP_COMMIT_POPULATE, false),
 	PHEAP_CMD(PHEAP_IOC_DESTROY, pheap_do_destroy, pheap_ioc_destroy, heap, 0, false),
-	PHEAP_CMD(PHEAP_IOC_ALLOC, pheap_do_alloc, pheap_ioc_alloc, usable_bytes, PHEAP_ALLOC_ZERO, false),
+	PHEAP_CMD(PHEAP_IOC_ALLOC, pheap_do_alloc, pheap_ioc_alloc, usable_bytes, PHEAP_ALLOC_ZERO,
+		  false),
 	PHEAP_CMD(PHEAP_IOC_FREE, pheap_do_free, pheap_ioc_free, addr, 0, false),
 	PHEAP_CMD(PHEAP_IOC_SIZE, pheap_do_size, pheap_ioc_size, usable_bytes, 0, true),
 	PHEAP_CMD(PHEAP_IOC_STAT, pheap_do_stat, pheap_ioc_stat, nr_faults, 0, true),
-	PHEAP_CMD(PHEAP_IOC_COMMIT, pheap_do_commit, pheap_ioc_commit, committed_bytes, PHEAP_COMMIT_POPULATE, true),
+	PHEAP_CMD(PHEAP_IOC_COMMIT, pheap_do_commit, pheap_ioc_commit, committed_bytes,
+		  PHEAP_COMMIT_POPULATE, true),
 	PHEAP_CMD(PHEAP_IOC_LIST, pheap_do_list, pheap_ioc_list, reserved, 0, true),
 };
 

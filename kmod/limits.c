@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What heaps may take: limits for the system, a user and a process, and the reserve of memory that nobody gets.
+ * What heaps may take: limits for the system, a user and a process, and the reserve of memory
+ * that nobody gets.
  *
- * Two different questions are asked before pages are allocated. pheap_charge_pages() asks whether the owner may have
- * them (EDQUOT); what it granted stays granted until pheap_uncharge_pages(). pheap_memory_claim() asks whether the
- * machine has them to spare (ENOMEM); the claim lasts only while the caller allocates, so that several callers do not
- * take the same free memory for theirs. Metadata counts like pages but is never refused: it is a small part of what was
- * charged, and is charged to the memory cgroup by its flags.
+ * Two different questions are asked before pages are allocated. pheap_charge_pages() asks
+ * whether the owner may have them (EDQUOT); what it granted stays granted until
+ * pheap_uncharge_pages(). pheap_memory_claim() asks whether the machine has them to spare
+ * (ENOMEM); the claim lasts only while the caller allocates, so that several callers do not
+ * take the same free memory for theirs. Metadata counts like pages but is never refused: it is
+ * a small part of what was charged, and is charged to the memory cgroup by its flags.
  */
 #include <linux/capability.h>
 #include <linux/hashtable.h>
@@ -18,15 +20,18 @@
 
 static unsigned long system_limit_pages;
 module_param(system_limit_pages, ulong, 0644);
-MODULE_PARM_DESC(system_limit_pages, "Committed pages and metadata of all heaps (default: half of the memory)");
+MODULE_PARM_DESC(system_limit_pages,
+		 "Committed pages and metadata of all heaps (default: half of the memory)");
 
 static unsigned long user_limit_pages;
 module_param(user_limit_pages, ulong, 0644);
-MODULE_PARM_DESC(user_limit_pages, "The same for the heaps of one user (default: a quarter of the memory)");
+MODULE_PARM_DESC(user_limit_pages,
+		 "The same for the heaps of one user (default: a quarter of the memory)");
 
 static unsigned long process_limit_pages;
 module_param(process_limit_pages, ulong, 0644);
-MODULE_PARM_DESC(process_limit_pages, "The same for the heaps of one process (default: a quarter of the memory)");
+MODULE_PARM_DESC(process_limit_pages,
+		 "The same for the heaps of one process (default: a quarter of the memory)");
 
 static unsigned int user_limit_heaps = 65536;
 module_param(user_limit_heaps, uint, 0644);
@@ -34,12 +39,16 @@ MODULE_PARM_DESC(user_limit_heaps, "Heaps of one user (default: 65536)");
 
 static unsigned long reserve_pages;
 module_param(reserve_pages, ulong, 0644);
-MODULE_PARM_DESC(reserve_pages, "No heap grows when less memory than this is available (default: 64 MiB or 3 %)");
+MODULE_PARM_DESC(reserve_pages,
+		 "No heap grows when less memory than this is available (default: 64 MiB or 3 %)");
 
 static atomic_long_t pheap_pages_charged;
 static atomic_long_t pheap_metadata_bytes;
 static atomic_long_t pheap_nr_heaps;
-/* Pages that callers are about to allocate: still available as far as the kernel knows, but spoken for. */
+/*
+ * Pages that callers are about to allocate: still available as far as the kernel knows, but
+ * spoken for.
+ */
 static atomic_long_t pheap_pages_claimed;
 
 static int pheap_counter_get(char *buffer, const struct kernel_param *kp)
@@ -147,7 +156,8 @@ void pheap_user_put(struct pheap_user *user)
 }
 
 /* Add to a counter unless that takes it past a limit that binds the caller. */
-static bool pheap_count(atomic_long_t *counter, unsigned long nr, unsigned long extra, unsigned long limit)
+static bool pheap_count(atomic_long_t *counter, unsigned long nr, unsigned long extra,
+			unsigned long limit)
 {
 	unsigned long now = atomic_long_add_return(nr, counter);
 

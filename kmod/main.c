@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The module and its device. Owns the life of an open descriptor: it holds a reference to the context of the process
- * that made a heap through it, so that making and destroying heaps in a loop does not remake the context.
+ * The module and its device. Owns the life of an open descriptor: it holds a reference to the
+ * context of the process that made a heap through it, so that making and destroying heaps in a
+ * loop does not remake the context.
  */
 #include <linux/miscdevice.h>
 #include <linux/module.h>

@@ -5,25 +5,30 @@
  * Objects
  *
  *   pheap_user   one per uid with heaps; counts against the limits of that user (limits.c)
- *   pheap_ctx    process context, one per mm with heaps or with a descriptor that made one (context.c)
- *   pheap        a heap (heap.c); its VMAs are its region (region.c), its pages its commit (commit.c), its blocks its
+ * pheap_ctx    process context, one per mm with heaps or with a descriptor that made one
+ * (context.c)
+ * pheap        a heap (heap.c); its VMAs are its region (region.c), its pages its commit
+ * (commit.c), its blocks its
  *                core (core/)
  *
  * Lock order, outermost first
  *
- *   pheap.grow_lock      mutex     commits and the core's metadata of one heap; held over page allocation
+ * pheap.grow_lock      mutex     commits and the core's metadata of one heap; held over page
+ * allocation
  *   pheap_ctx.map_lock   mutex     one vm_mmap() at a time on the files of a context
  *   mm->mmap_lock        rwsem     the kernel's; page faults hold it or the lock of one VMA
  *   pheap_ctx.lock       spinlock  the list of heaps
  *   pheap.lock           spinlock  the core of one heap
  *
- * The page fault handler takes none of them: it reads under RCU. User memory is accessed under none of them. References
- * to heaps and contexts may be dropped under all of them except the spinlocks.
+ * The page fault handler takes none of them: it reads under RCU. User memory is accessed under
+ * none of them. References to heaps and contexts may be dropped under all of them except the
+ * spinlocks.
  */
 #ifndef _PHEAP_H
 #define _PHEAP_H
 
 #include <linux/atomic.h>
+#include <linux/bits.h>
 #include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -41,7 +46,10 @@
 
 #include "core.h"
 
-/* Flags for our own allocations: charged to the caller's memory cgroup, and an error instead of an OOM kill. */
+/*
+ * Flags for our own allocations: charged to the caller's memory cgroup, and an error instead
+ * of an OOM kill.
+ */
 #define PHEAP_GFP	(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
 /* Reservations up to this are one VMA; in larger ones the first PHEAP_FRONT_BYTES are. */
@@ -80,7 +88,8 @@ struct pheap_user {
  * @metadata_bytes: kernel memory of the heaps; atomic, likewise
  * @map_lock: see the lock order
  * @file: the file that unnamed heaps are mappings of; made by the first of them, lock map_lock
- * @mapper: the task inside vm_mmap() for @mapping; written under map_lock, compared with current only
+ * @mapper: the task inside vm_mmap() for @mapping; written under map_lock, compared with
+ *	current only
  * @mapping: what it maps; lock map_lock
  * @lock: see the lock order
  * @heaps: heaps in order of creation; lock @lock
@@ -113,7 +122,8 @@ struct pheap_ctx {
 
 /**
  * struct pheap_backing_chunk - the pages of 2 MiB of a heap that are not one folio of 2 MiB
- * @slot: for each 64 KiB a folio of order 4 (tagged PHEAP_FOLIO), or the address of an array of 16 pages, or 0
+ * @slot: for each 64 KiB a folio of order 4 (tagged PHEAP_FOLIO), or the address of an array of
+ *	16 pages, or 0
  */
 struct pheap_backing_chunk {
 	unsigned long slot[32];
@@ -121,15 +131,16 @@ struct pheap_backing_chunk {
 
 #define PHEAP_FOLIO	1UL
 #define PHEAP_BACKING_SHIFT	(21 - PAGE_SHIFT)
-#define PHEAP_BACKING_PAGES	(1UL << PHEAP_BACKING_SHIFT)
+#define PHEAP_BACKING_PAGES	BIT(PHEAP_BACKING_SHIFT)
 #define PHEAP_SLOT_ORDER	4
-#define PHEAP_SLOT_PAGES	(1UL << PHEAP_SLOT_ORDER)
+#define PHEAP_SLOT_PAGES	BIT(PHEAP_SLOT_ORDER)
 
 /**
  * struct pheap_backing - the pages of a heap
  * @rcu: delays the free: the fault handler may still read a table that was replaced by a larger one
  * @nr: number of entries
- * @entry: for each 2 MiB a folio of that size (tagged PHEAP_FOLIO), or the address of a struct pheap_backing_chunk, or 0
+ * @entry: for each 2 MiB a folio of that size (tagged PHEAP_FOLIO), or the address of a struct
+ *	pheap_backing_chunk, or 0
  *
  * An entry is written before heap->committed passes the pages it tells, and not changed after.
  */
@@ -139,11 +150,16 @@ struct pheap_backing {
 	unsigned long entry[];
 };
 
-/* Bits of struct pheap.state. */
-enum {
-	PHEAP_DEAD,		/* a part of the range was unmapped: nothing works any more but destroy */
-	PHEAP_DESTROYING,	/* one thread is in destroy */
-	PHEAP_TORN,		/* laying a VMA failed half-way: there may be a hole in the tail, never touched */
+/**
+ * enum pheap_state - bits of struct pheap.state
+ * @PHEAP_DEAD: a part of the range was unmapped: nothing works any more but destroy
+ * @PHEAP_DESTROYING: one thread is in destroy
+ * @PHEAP_TORN: laying a VMA failed half-way: there may be a hole in the tail, never touched
+ */
+enum pheap_state {
+	PHEAP_DEAD,
+	PHEAP_DESTROYING,
+	PHEAP_TORN,
 };
 
 /**
@@ -155,19 +171,22 @@ enum {
  * @ctx: owner, referenced; immutable
  * @file: the file the region maps, referenced; immutable
  * @ref: one for the context's table, one for each VMA, one for each call in progress
- * @nr_pieces: VMAs of the region; atomic, because tests look at it outside mmap_lock, under which it changes
- * @state: PHEAP_DEAD, PHEAP_DESTROYING, PHEAP_TORN
- * @committed: bytes committed; written with release under grow_lock, read with acquire by the fault handler
+ * @nr_pieces: VMAs of the region; atomic, because tests look at it outside mmap_lock, under
+ *	which it changes
+ * @state: bits of enum pheap_state
+ * @committed: bytes committed; written with release under grow_lock, read with acquire by the
+ *	fault handler
  * @backing: table of pages; written under grow_lock, read under RCU
  * @nr_faults: page faults; atomic
  * @metadata_bytes: kernel memory of the heap; atomic, because tables and core count it
  * @nr_failures: allocations and commits that failed; atomic
  * @bad_frees: refused frees; lock @lock
  * @grow_lock: see the lock order
- * @grower: the task that maps pages it has not published yet; written under grow_lock, compared with current only
+ * @grower: the task that maps pages it has not published yet; written under grow_lock, compared
+ *	with current only
  * @growing: what @grower may see as committed, in bytes; only read by @grower
- * @mover: the task that lays one VMA of the region over another; written under ctx->map_lock, compared with current
- *	only
+ * @mover: the task that lays one VMA of the region over another; written under ctx->map_lock,
+ *	compared with current only
  * @border: up to here the region is dumpable; lock grow_lock
  * @list: in the context's list; lock ctx->lock
  * @rcu: delays the free
@@ -175,8 +194,9 @@ enum {
  * @lock: see the lock order
  * @core: the allocator; lock @lock
  *
- * Published in the context's table when it is complete. Ends when the last reference goes; the table's is dropped by
- * destroy or when the last VMA closes, so pages go back at the latest when the last call in progress returns.
+ * Published in the context's table when it is complete. Ends when the last reference goes; the
+ * table's is dropped by destroy or when the last VMA closes, so pages go back at the latest
+ * when the last call in progress returns.
  */
 struct pheap {
 	u64 id;
@@ -240,7 +260,8 @@ void pheap_ctx_remove(struct pheap_ctx *ctx, struct pheap *heap);
 /* heap.c */
 int pheap_heap_init(void);
 void pheap_heap_exit(void);
-struct pheap *pheap_create(struct pheap_ctx *ctx, u64 initial, u64 maximum, const char *name, bool populate);
+struct pheap *pheap_create(struct pheap_ctx *ctx, u64 initial, u64 maximum, const char *name,
+			   bool populate);
 void pheap_abandon(struct pheap *heap);
 int pheap_destroy(struct pheap *heap);
 void pheap_get(struct pheap *heap);

@@ -2,19 +2,22 @@
 /*
  * Regions: the VMAs of a heap, the file they map, and page faults.
  *
- * All unnamed heaps of a process map one file, and a named heap one of its own, so that /proc/PID/maps tells the name.
- * The file's offsets are addresses: pgoff = address >> PAGE_SHIFT in every VMA that is where it belongs. mremap(2)
- * makes a copy somewhere else for a moment before it is refused; that is how a copy is known.
+ * All unnamed heaps of a process map one file, and a named heap one of its own, so that
+ * /proc/PID/maps tells the name. The file's offsets are addresses: pgoff = address >>
+ * PAGE_SHIFT in every VMA that is where it belongs. mremap(2) makes a copy somewhere else for a
+ * moment before it is refused; that is how a copy is known.
  *
- * A VMA is of one of two kinds. In a *windowed* one (VM_MIXEDMAP) a fault inserts up to 16 pages around the address.
- * In the other kind a fault returns one page, and the kernel maps a folio of 2 MiB at once. The two never mix in one
- * VMA. A reservation up to PHEAP_ONE_VMA_BYTES is one windowed VMA. A larger one has a windowed front, and a tail of
- * the other kind, which core dumps must not walk as long as it is empty: it starts as VM_DONTDUMP, and before the
- * commit passes the border of the dumpable part, a dumpable VMA is laid over as much again. What is replaced was never
- * touched.
+ * A VMA is of one of two kinds. In a *windowed* one (VM_MIXEDMAP) a fault inserts up to 16
+ * pages around the address. In the other kind a fault returns one page, and the kernel maps a
+ * folio of 2 MiB at once. The two never mix in one VMA. A reservation up to PHEAP_ONE_VMA_BYTES
+ * is one windowed VMA. A larger one has a windowed front, and a tail of the other kind, which
+ * core dumps must not walk as long as it is empty: it starts as VM_DONTDUMP, and before the
+ * commit passes the border of the dumpable part, a dumpable VMA is laid over as much again.
+ * What is replaced was never touched.
  *
- * The program may unmap its heap behind our back. Unmapping any of the VMAs kills the heap at once; the rest of
- * them then refuses all access. Everything that changes a mapping, except unmapping whole VMAs, is refused.
+ * The program may unmap its heap behind our back. Unmapping any of the VMAs kills the heap at
+ * once; the rest of them then refuses all access. Everything that changes a mapping, except
+ * unmapping whole VMAs, is refused.
  */
 #include <linux/dcache.h>
 #include <linux/file.h>
@@ -36,18 +39,17 @@
 
 static const struct vm_operations_struct pheap_vm_ops;
 
-/* Whether a VMA of a heap is part of its region, and not a copy that fork or mremap is making. */
+/* Whether a VMA of a heap is part of its region, and not a copy that mremap or fork is making. */
 static bool pheap_vma_is_piece(const struct vm_area_struct *vma)
 {
-	const struct pheap *heap = vma->vm_private_data;
-
-	return vma->vm_mm == heap->ctx->mm && vma->vm_pgoff == vma->vm_start >> PAGE_SHIFT;
+	return vma->vm_private_data && vma->vm_pgoff == vma->vm_start >> PAGE_SHIFT;
 }
 
 /* The same for any VMA. */
 static bool pheap_vma_is_piece_of(const struct vm_area_struct *vma, const struct pheap *heap)
 {
-	return vma->vm_ops == &pheap_vm_ops && vma->vm_private_data == heap && pheap_vma_is_piece(vma);
+	return vma->vm_ops == &pheap_vm_ops && vma->vm_private_data == heap &&
+	       pheap_vma_is_piece(vma);
 }
 
 /* The first piece of this heap's region that ends above an address, or NULL. */
@@ -80,12 +82,18 @@ static void pheap_vma_open(struct vm_area_struct *vma)
 {
 	struct pheap *heap = vma->vm_private_data;
 
-	pheap_get(heap);
+	if (!heap)
+		return;
 	if (vma->vm_mm != heap->ctx->mm) {
-		/* MADV_DOFORK made fork copy the VMA. Nothing of what it maps shall be copied. */
+		/*
+		 * MADV_DOFORK made fork copy the VMA. Nothing of what it maps shall be copied,
+		 * nor held.
+		 */
 		vm_flags_set(vma, VM_WIPEONFORK);
+		vma->vm_private_data = NULL;
 		return;
 	}
+	pheap_get(heap);
 	if (pheap_vma_is_piece(vma))
 		atomic_inc(&heap->nr_pieces);
 }
@@ -95,6 +103,8 @@ static void pheap_vma_close(struct vm_area_struct *vma)
 	struct pheap *heap = vma->vm_private_data;
 	bool last;
 
+	if (!heap)
+		return;
 	if (pheap_vma_is_piece(vma)) {
 		last = atomic_dec_and_test(&heap->nr_pieces);
 		/* While the owner lays one VMA over another, a piece goes and another comes. */
@@ -114,7 +124,7 @@ static int pheap_vma_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	struct pheap *heap = vma->vm_private_data;
 
-	return READ_ONCE(heap->mover) == current ? 0 : -EINVAL;
+	return heap && READ_ONCE(heap->mover) == current ? 0 : -EINVAL;
 }
 
 static int pheap_vma_mremap(struct vm_area_struct *vma)
@@ -138,10 +148,11 @@ static unsigned long pheap_visible(struct pheap *heap)
 }
 
 /*
- * Insert the pages with the numbers [index, end) of the heap, where none is mapped yet. All are committed, or about to be by
- * this task, and in @vma.
+ * Insert the pages with the numbers [index, end) of the heap, where none is mapped yet. All are
+ * committed, or about to be by this task, and in @vma.
  */
-static int pheap_insert(struct pheap *heap, struct vm_area_struct *vma, unsigned long index, unsigned long end)
+static int pheap_insert(struct pheap *heap, struct vm_area_struct *vma, unsigned long index,
+			unsigned long end)
 {
 	struct page *pages[PHEAP_WINDOW_PAGES];
 	unsigned long addr, left, nr, i;
@@ -169,8 +180,8 @@ static int pheap_insert(struct pheap *heap, struct vm_area_struct *vma, unsigned
 	return 0;
 }
 
-static vm_fault_t pheap_fault_window(struct pheap *heap, struct vm_area_struct *vma, unsigned long index,
-				     unsigned long visible)
+static vm_fault_t pheap_fault_window(struct pheap *heap, struct vm_area_struct *vma,
+				     unsigned long index, unsigned long visible)
 {
 	unsigned long first = (vma->vm_start - heap->base) >> PAGE_SHIFT;
 	unsigned long last = (vma->vm_end - heap->base) >> PAGE_SHIFT;
@@ -206,8 +217,8 @@ static vm_fault_t pheap_fault(struct vm_fault *vmf)
 }
 
 /*
- * Nothing to map around a read fault. It is there because without it the kernel retries all faults under mmap_lock
- * instead of the lock of the VMA.
+ * Nothing to map around a read fault. It is there because without it the kernel retries all
+ * faults under mmap_lock instead of the lock of the VMA.
  */
 static vm_fault_t pheap_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 {
@@ -247,11 +258,11 @@ static int pheap_file_mmap(struct file *file, struct vm_area_struct *vma)
 }
 
 /*
- * Called with mmap_lock held and nothing unmapped yet. So this is where laying a VMA over the tail is refused if
- * the tail is not there any more, but perhaps something else.
+ * Called with mmap_lock held and nothing unmapped yet. So this is where laying a VMA over the
+ * tail is refused if the tail is not there any more, but perhaps something else.
  */
-static unsigned long pheap_file_get_area(struct file *file, unsigned long addr, unsigned long len, unsigned long pgoff,
-					 unsigned long flags)
+static unsigned long pheap_file_get_area(struct file *file, unsigned long addr, unsigned long len,
+					 unsigned long pgoff, unsigned long flags)
 {
 	struct pheap_ctx *ctx = file->private_data;
 	struct vm_area_struct *vma;
@@ -341,10 +352,16 @@ static struct file *pheap_file_create(struct pheap_ctx *ctx, const char *name)
 	inode->i_flags |= S_NOCMTIME | S_NOATIME;
 	/* Offsets are addresses, and huge mappings must not reach beyond the end. */
 	i_size_write(inode, MAX_LFS_FILESIZE);
-	/* Core dumps then take the pages for anonymous memory, which is what they are to the program. */
+	/*
+	 * Core dumps then take the pages for anonymous memory, which is what they are to the
+	 * program.
+	 */
 	clear_nlink(inode);
 
-	/* alloc_file_pseudo() takes no reference to the owner of the operations, but fput() drops one. */
+	/*
+	 * alloc_file_pseudo() takes no reference to the owner of the operations, but fput()
+	 * drops one.
+	 */
 	__module_get(THIS_MODULE);
 	file = alloc_file_pseudo(inode, pheap_mnt, name, O_RDWR, &pheap_region_fops);
 	if (IS_ERR(file)) {
@@ -412,13 +429,14 @@ out:
 /* Mapping and unmapping */
 
 /*
- * VMAs, page tables and files are allocated by the kernel with GFP_KERNEL_ACCOUNT: in a memory cgroup at its limit, or
- * on a machine without memory, that ends in an OOM kill. In a noreclaim scope the charge goes through instead (the
- * limit may be passed by these few bytes), and the allocation takes from the kernel's reserves or fails. It is few
- * bytes: less than 1/500 of the pages that were charged and checked against the available memory before.
+ * VMAs, page tables and files are allocated by the kernel with GFP_KERNEL_ACCOUNT: in a memory
+ * cgroup at its limit, or on a machine without memory, that ends in an OOM kill. In a noreclaim
+ * scope the charge goes through instead (the limit may be passed by these few bytes), and the
+ * allocation takes from the kernel's reserves or fails. It is few bytes: less than 1/500 of the
+ * pages that were charged and checked against the available memory before.
  */
-static unsigned long pheap_vm_mmap(struct pheap *heap, unsigned long addr, unsigned long len, unsigned long flags,
-				   bool windowed, bool dump)
+static unsigned long pheap_vm_mmap(struct pheap *heap, unsigned long addr, unsigned long len,
+				   unsigned long flags, bool windowed, bool dump)
 {
 	struct pheap_ctx *ctx = heap->ctx;
 	unsigned int noreclaim;
@@ -482,7 +500,8 @@ int pheap_region_extend_dump(struct pheap *heap, unsigned long committed)
 	while (border < committed)
 		border *= 2;
 	border = min(border, heap->reserved);
-	addr = pheap_vm_mmap(heap, heap->base + heap->border, border - heap->border, MAP_FIXED, false, true);
+	addr = pheap_vm_mmap(heap, heap->base + heap->border, border - heap->border, MAP_FIXED,
+			     false, true);
 	if (IS_ERR_VALUE(addr))
 		return addr;
 	heap->border = border;
@@ -538,8 +557,12 @@ static bool pheap_page_is_huge(struct pheap *heap, unsigned long index)
 	return huge;
 }
 
-/* Map the committed pages with the numbers [index, end), all in one VMA; or the first of them, for its page table. */
-static int pheap_populate_piece(struct pheap *heap, struct vm_area_struct *vma, unsigned long index, unsigned long end)
+/*
+ * Map the committed pages with the numbers [index, end), all in one VMA; or the first of them,
+ * for its page table.
+ */
+static int pheap_populate_piece(struct pheap *heap, struct vm_area_struct *vma, unsigned long index,
+				unsigned long end)
 {
 	unsigned long addr;
 	int ret;
@@ -579,7 +602,10 @@ int pheap_region_populate(struct pheap *heap, unsigned long from, unsigned long 
 
 	mmap_read_lock(mm);
 	while (!ret && addr < end) {
-		/* One page table at a time: it lies in one VMA unless the border of two is there. */
+		/*
+		 * One page table at a time: it lies in one VMA unless the border of two is
+		 * there.
+		 */
 		next = min(end, ALIGN_DOWN(addr, PMD_SIZE) + PMD_SIZE);
 		vma = pheap_piece_at(heap, addr);
 		if (!vma) {

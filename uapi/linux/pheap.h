@@ -2,33 +2,38 @@
 /*
  * pheap: private heaps managed by the kernel - the user space ABI of /dev/pheap.
  *
- * A heap is a contiguous *reserved* range of the address space of one process. A prefix of it is *committed*: backed
- * by physical pages that exist and are charged. Blocks are allocated inside the committed part, which grows up to the
- * reservation and never shrinks before the heap is destroyed or the process ends. All structure of the allocator lies
- * in the kernel; the range holds nothing but the contents of blocks.
+ * A heap is a contiguous *reserved* range of the address space of one process. A prefix of it
+ * is *committed*: backed by physical pages that exist and are charged. Blocks are allocated
+ * inside the committed part, which grows up to the reservation and never shrinks before the
+ * heap is destroyed or the process ends. All structure of the allocator lies in the kernel; the
+ * range holds nothing but the contents of blocks.
  *
- * Every command takes a pointer to one struct whose first field is its own size and whose second field is a set of
- * flags. Sizes are in bytes everywhere. A program built against a newer header passes a larger struct: it is accepted
- * if all bytes the module does not know are zero (E2BIG otherwise), and unknown output bytes come back as zero. A
- * program built against an older header passes a smaller struct: fields it does not know are taken as zero and not
- * written. A struct shorter than its first released version is EINVAL. Command numbers are never reused.
+ * Every command takes a pointer to one struct whose first field is its own size and whose
+ * second field is a set of flags. Sizes are in bytes everywhere. A program built against a
+ * newer header passes a larger struct: it is accepted if all bytes the module does not know are
+ * zero (E2BIG otherwise), and unknown output bytes come back as zero. A program built against
+ * an older header passes a smaller struct: fields it does not know are taken as zero and not
+ * written. A struct shorter than its first released version is EINVAL. Command numbers are
+ * never reused.
  *
- * A heap belongs to the address space (mm) that created it. It is reached through any open descriptor of /dev/pheap in
- * that process; threads and vfork or CLONE_VM children share it. In any other process, whatever descriptor it holds,
- * the same identifier is ENOENT. Closing descriptors ends no heap; exec, exit, and unmapping any part of the range do.
+ * A heap belongs to the address space (mm) that created it. It is reached through any open
+ * descriptor of /dev/pheap in that process; threads and vfork or CLONE_VM children share it. In
+ * any other process, whatever descriptor it holds, the same identifier is ENOENT. Closing
+ * descriptors ends no heap; exec, exit, and unmapping any part of the range do.
  *
  * Errors common to all commands:
  *
- * ======== =============================================================================================
- * ENOTTY   unknown command
- * EINVAL   malformed struct: too short, reserved field not zero, argument out of its domain
- * E2BIG    struct longer than the module knows, with bytes that are not zero beyond what it knows
+ * =========== ==================================================================================
+ * ENOTTY      unknown command
+ * EINVAL      malformed struct: too short, reserved field not zero, argument out of its domain
+ * E2BIG       struct longer than the module knows, with bytes that are not zero beyond that
  * EOPNOTSUPP  a flag that this module does not support
- * EFAULT   the struct, or memory it points to, cannot be read or written
- * ENOENT   no such heap in this process (never created, destroyed, killed by munmap, or another process's)
- * EPERM    the caller has no address space of its own (a kernel thread)
- * EINTR    a fatal signal ended the call; nothing was changed that the caller could still see
- * ======== =============================================================================================
+ * EFAULT      the struct, or memory it points to, cannot be read or written
+ * ENOENT      no such heap in this process (never created, destroyed, killed by munmap, or
+ *             another process's)
+ * EPERM       the caller has no address space of its own (a kernel thread)
+ * EINTR       a fatal signal ended the call; nothing was changed that the caller could still see
+ * =========== ==================================================================================
  *
  * All commands are safe to call from any thread at any time.
  */
@@ -56,7 +61,8 @@
  * @features: out: set of PHEAP_FEATURE_*; commands without a bit are always there
  * @max_reserve_bytes: out: largest maximum that PHEAP_IOC_CREATE accepts
  * @max_align_bytes: out: largest alignment that PHEAP_IOC_ALLOC accepts
- * @small_heap_bytes: out: heaps with a maximum up to this are managed in units of 16 bytes instead of size classes
+ * @small_heap_bytes: out: heaps with a maximum up to this are managed in units of 16 bytes
+ *	instead of size classes
  * @system_limit_bytes: out: committed bytes and metadata that all heaps together may have
  * @user_limit_bytes: out: the same for all heaps of one user
  * @process_limit_bytes: out: the same for all heaps of one process
@@ -99,28 +105,32 @@ struct pheap_ioc_info {
  * struct pheap_ioc_create - PHEAP_IOC_CREATE: make a heap
  * @size: in: sizeof(struct pheap_ioc_create)
  * @flags: in: 0 or PHEAP_COMMIT_POPULATE
- * @initial_bytes: in: bytes to commit now, rounded up to pages; 0 commits one page; clamped to the maximum
+ * @initial_bytes: in: bytes to commit now, rounded up to pages; 0 commits one page; clamped to
+ *	the maximum
  * @maximum_bytes: in: bytes to reserve, rounded up to pages; 0: growable, see below
- * @name: in: zero-terminated name for tools and /proc/PID/maps, or all zero for none; printable ASCII without
- *	any of / \ [ ] and zero-filled behind the terminator
+ * @name: in: zero-terminated name for tools and /proc/PID/maps, or all zero for none; printable
+ *	ASCII without any of / \ [ ] and zero-filled behind the terminator
  * @heap: out: identifier of the heap, never reissued
- * @base: out: address of the first byte of the reservation, page aligned; 2 MiB aligned if it spans 2 MiB or more
+ * @base: out: address of the first byte of the reservation, page aligned; 2 MiB aligned if it
+ *	spans 2 MiB or more
  * @reserved_bytes: out: size of the reservation
  * @committed_bytes: out: size of the committed part
  *
- * When this returns 0 the committed part is backed by pages that exist and are charged to the caller's memory cgroup:
- * touching it cannot fail. The reservation costs address space (it counts against RLIMIT_AS) and nothing else. On
- * failure nothing is left behind. No failure involves an OOM killer.
+ * When this returns 0 the committed part is backed by pages that exist and are charged to the
+ * caller's memory cgroup: touching it cannot fail. The reservation costs address space (it
+ * counts against RLIMIT_AS) and nothing else. On failure nothing is left behind. No failure
+ * involves an OOM killer.
  *
- * A growable heap (@maximum_bytes 0) reserves the machine's memory rounded up to a power of two, at most a quarter of
- * what RLIMIT_AS leaves and 1/(32 * k) of the address space when it is the process's k-th heap; that is halved until
- * a free range is found, down to 64 MiB.
+ * A growable heap (@maximum_bytes 0) reserves the machine's memory rounded up to a power of
+ * two, at most a quarter of what RLIMIT_AS leaves and 1/(32 * k) of the address space when it
+ * is the process's k-th heap; that is halved until a free range is found, down to 64 MiB.
  *
- * The initial size is a rule of Win32 HeapCreate, and so is the meaning of a maximum of 0; the largest initial size of
- * a growable heap is its reservation.
+ * The initial size is a rule of Win32 HeapCreate, and so is the meaning of a maximum of 0; the
+ * largest initial size of a growable heap is its reservation.
  *
- * Errors: EINVAL also for a bad name; ENOMEM: not enough physical memory, or the memory cgroup refuses, or no free
- * address range, or RLIMIT_AS; EDQUOT: a limit of the module for heaps or pages.
+ * Errors: EINVAL also for a bad name; ENOMEM: not enough physical memory, or the memory cgroup
+ * refuses, or no free address range, or RLIMIT_AS; EDQUOT: a limit of the module for heaps or
+ * pages.
  */
 struct pheap_ioc_create {
 	__u32 size;
@@ -140,10 +150,12 @@ struct pheap_ioc_create {
  * @flags: in: must be zero
  * @heap: in: identifier
  *
- * Unmaps the reservation and gives every page back at once; live blocks need not be freed. Pages that a device or pipe
- * still holds a reference to are freed when that reference goes. Of several threads destroying one heap, one gets 0.
+ * Unmaps the reservation and gives every page back at once; live blocks need not be freed.
+ * Pages that a device or pipe still holds a reference to are freed when that reference goes. Of
+ * several threads destroying one heap, one gets 0.
  *
- * Errors: EPERM also when the range was sealed with mseal(2): the heap then stays until the process ends.
+ * Errors: EPERM also when the range was sealed with mseal(2): the heap then stays until the
+ * process ends.
  */
 struct pheap_ioc_destroy {
 	__u32 size;
@@ -164,11 +176,12 @@ struct pheap_ioc_destroy {
  * @addr: out: address of the block, inside the reservation; the block is never moved
  * @usable_bytes: out: bytes that may be used there, at least @bytes
  *
- * Commits more pages if the committed part has no room. Without PHEAP_ALLOC_ZERO the contents are undefined, but
- * never stem from another process or from another heap.
+ * Commits more pages if the committed part has no room. Without PHEAP_ALLOC_ZERO the contents
+ * are undefined, but never stem from another process or from another heap.
  *
- * Errors: EINVAL: bad alignment; ENOSPC: the maximum of the heap is reached, or @bytes is larger than it; ENOMEM: not
- * enough physical memory, or the memory cgroup refuses; EDQUOT: a limit of the module.
+ * Errors: EINVAL: bad alignment; ENOSPC: the maximum of the heap is reached, or @bytes is
+ * larger than it; ENOMEM: not enough physical memory, or the memory cgroup refuses; EDQUOT: a
+ * limit of the module.
  */
 struct pheap_ioc_alloc {
 	__u32 size;
@@ -187,8 +200,9 @@ struct pheap_ioc_alloc {
  * @heap: in: identifier
  * @addr: in: address that PHEAP_IOC_ALLOC returned for this heap; 0 is allowed and does nothing
  *
- * Every pointer is checked against the heap's structure. One that is not a live block of this heap (freed already,
- * inside a block, outside the heap) is refused, counted in @bad_frees of struct pheap_ioc_stat, and changes nothing.
+ * Every pointer is checked against the heap's structure. One that is not a live block of this
+ * heap (freed already, inside a block, outside the heap) is refused, counted in @bad_frees of
+ * struct pheap_ioc_stat, and changes nothing.
  *
  * Errors: EINVAL: @addr is not a live block of this heap.
  */
@@ -265,12 +279,13 @@ struct pheap_ioc_stat {
  * @bytes: in: the committed part shall be at least this large, rounded up to pages
  * @committed_bytes: out: size of the committed part now
  *
- * Does nothing if that much is committed already. With PHEAP_COMMIT_POPULATE the first @bytes are also mapped, so that
- * no access to them causes a page fault (a later fork, or MADV_DONTNEED, can undo the mapping, never the commit). On
- * failure the committed part is what it was.
+ * Does nothing if that much is committed already. With PHEAP_COMMIT_POPULATE the first @bytes
+ * are also mapped, so that no access to them causes a page fault (a later fork, or
+ * MADV_DONTNEED, can undo the mapping, never the commit). On failure the committed part is what
+ * it was.
  *
- * Errors: ENOSPC: @bytes is larger than the maximum; ENOMEM: not enough physical memory, or the memory cgroup refuses;
- * EDQUOT: a limit of the module.
+ * Errors: ENOSPC: @bytes is larger than the maximum; ENOMEM: not enough physical memory, or the
+ * memory cgroup refuses; EDQUOT: a limit of the module.
  */
 struct pheap_ioc_commit {
 	__u32 size;
@@ -302,14 +317,16 @@ struct pheap_list_entry {
  * @flags: in: must be zero
  * @entries: in: address of an array of @nr_entries entries; may be 0 if @nr_entries is 0
  * @nr_entries: in: entries the array has room for; out: heaps that the process has
- * @entry_bytes: in: sizeof(struct pheap_list_entry) of the caller: the distance of the entries; a module that
- *	knows less of an entry fills its rest with zeroes
+ * @entry_bytes: in: sizeof(struct pheap_list_entry) of the caller: the distance of the entries;
+ *	a module that knows less of an entry fills its rest with zeroes
  * @reserved: in: must be zero
  *
- * Entries come in order of creation. Heaps made or destroyed meanwhile may or may not be among them.
+ * Entries come in order of creation. Heaps made or destroyed meanwhile may or may not be among
+ * them.
  *
- * Errors: EINVAL also for @entry_bytes shorter than the first released entry or longer than a page; EMSGSIZE: the
- * array is too small: it is filled, and @nr_entries tells how many are needed; ENOMEM.
+ * Errors: EINVAL also for @entry_bytes shorter than the first released entry or longer than a
+ * page; EMSGSIZE: the array is too small: it is filled, and @nr_entries tells how many are
+ * needed; ENOMEM.
  */
 struct pheap_ioc_list {
 	__u32 size;
