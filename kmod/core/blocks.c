@@ -55,16 +55,22 @@ static bool is_inline(u32 class)
 }
 
 /* Word @w of the bitmap of the span at @page. */
-static u64 *span_word(const struct pheap_core *core, u32 page, u32 class, u32 w)
+static __always_inline u64 *span_word(const struct pheap_core *core, u32 page, u32 class, u32 w)
 {
 	if (likely(is_inline(class)))
 		return pheap_mask(core, page + w);
 	return (u64 *)(unsigned long)*pheap_mask(core, page) + w;
 }
 
+static u32 list_number(const struct pheap_class *c, u32 nfree)
+{
+	return (nfree * c->fullness) >> 16;
+}
+
+/* The list that a span with @nfree free blocks belongs to. */
 static u32 *span_list(struct pheap_core *core, u32 class, u32 nfree)
 {
-	return &core->pages.lists->spans[class][(nfree * pheap_classes[class].fullness) >> 16];
+	return &core->pages.lists->spans[class][list_number(&pheap_classes[class], nfree)];
 }
 
 static u32 nr_blocks_in(u32 pages, u32 class)
@@ -74,7 +80,7 @@ static u32 nr_blocks_in(u32 pages, u32 class)
 
 static u32 min_pages(u32 class)
 {
-	return (pheap_classes[class].bytes + PAGE_SIZE - 1) >> PAGE_SHIFT;
+	return (pheap_classes[class].bytes - 1) / PAGE_SIZE + 1;
 }
 
 /* Usual length of a new span: short while little is committed. */
@@ -85,10 +91,7 @@ static u32 usual_pages(const struct pheap_core *core, u32 class)
 	return clamp_t(u32, core->nr_pages / COMMITTED_PER_SPAN, c->small_pages, c->pages);
 }
 
-/*
- * First class from @class on with blocks aligned to @align, at most PAGE_SIZE; the largest class
- * always is.
- */
+/* First class from @class on whose blocks are aligned to @align, or PHEAP_NR_CLASSES. */
 static u32 aligned_class(u32 class, u32 align)
 {
 	while (class < PHEAP_NR_CLASSES && pheap_classes[class].bytes & (align - 1))
@@ -96,18 +99,29 @@ static u32 aligned_class(u32 class, u32 align)
 	return class;
 }
 
+/* Size and alignment of a block of pages. */
+static u32 pages_of(u64 bytes)
+{
+	return bytes ? (bytes - 1) / PAGE_SIZE + 1 : 1;
+}
+
+static u32 align_pages(u64 align)
+{
+	return align < PAGE_SIZE ? 1 : align / PAGE_SIZE;
+}
+
 /* The class that serves a request best, or PHEAP_NR_CLASSES if it is one for a run. */
-static u32 class_for(u64 bytes, u64 align)
+static inline u32 class_for(u64 bytes, u64 align)
 {
 	if (bytes > PHEAP_MAX_BLOCK || align > PAGE_SIZE)
 		return PHEAP_NR_CLASSES;
-	if (align <= PHEAP_MIN_ALIGN)
+	if (likely(align <= PHEAP_MIN_ALIGN))
 		return pheap_class_of(bytes);
 	return aligned_class(pheap_class_of(max(bytes, align)), align);
 }
 
 /* The fullest span of @class with a free block, or PHEAP_NONE. */
-static u32 open_span(const struct pheap_core *core, u32 class)
+static inline u32 open_span(const struct pheap_core *core, u32 class)
 {
 	const u32 *spans = core->pages.lists->spans[class];
 	u32 i;
@@ -179,10 +193,9 @@ static void span_destroy(struct pheap_core *core, u32 page)
 static bool give_back_empty(struct pheap_core *core)
 {
 	struct pheap_lists *lists = core->pages.lists;
+	bool any = false;
 	u32 class;
 
-	if (!lists->nr_empty)
-		return false;
 	for (class = 0; class < PHEAP_NR_CLASSES; class++) {
 		u32 page = lists->empty[class];
 
@@ -191,40 +204,51 @@ static bool give_back_empty(struct pheap_core *core)
 		lists->empty[class] = PHEAP_NONE;
 		pheap_list_del(core, span_list(core, class, pheap_page(core, page)->nfree), page);
 		span_destroy(core, page);
+		any = true;
 	}
-	lists->nr_empty = 0;
-	return true;
+	return any;
 }
 
-/* Take a block from a span that has a free one. */
-static void take_block(struct pheap_core *core, u32 page, u64 *addr, u64 *usable)
+/*
+ * Put a span into the list that its number of free blocks asks for. Seldom needed, and called last
+ * by the fast functions, which therefore need no stack. Always 0.
+ */
+static noinline int span_moved(struct pheap_core *core, u32 page, u32 old_nfree)
+{
+	const struct pheap_page *desc = pheap_page(core, page);
+
+	if (old_nfree)
+		pheap_list_del(core, span_list(core, desc->class, old_nfree), page);
+	if (desc->nfree)
+		pheap_list_add(core, span_list(core, desc->class, desc->nfree), page);
+	return 0;
+}
+
+/* Take a block from a span that has a free one. Always 0. */
+static __always_inline int take_block(struct pheap_core *core, u32 page, u64 *addr, u64 *usable)
 {
 	struct pheap_lists *lists = core->pages.lists;
 	struct pheap_page *desc = pheap_page(core, page);
 	u32 class = desc->class;
-	u32 *from, *to;
-	u64 *word;
-	u32 w = 0, block;
+	const struct pheap_class *c = &pheap_classes[class];
+	u32 nfree = desc->nfree, block = 0;
+	u64 *word = span_word(core, page, class, 0);
 
-	for (word = span_word(core, page, class, 0); !*word; word = span_word(core, page, class, ++w))
-		;
-	block = w * 64 + __ffs64(*word);
+	while (unlikely(!*word)) {
+		block += 64;
+		word = span_word(core, page, class, block / 64);
+	}
+	block += __ffs64(*word);
 	*word &= *word - 1;
+	*usable = c->bytes;
+	*addr = core->base + ((u64)page << PAGE_SHIFT) + block * c->bytes;
 
-	if (lists->empty[class] == page) {
+	if (lists->empty[class] == page)
 		lists->empty[class] = PHEAP_NONE;
-		lists->nr_empty--;
-	}
-	from = span_list(core, class, desc->nfree);
-	to = span_list(core, class, --desc->nfree);
-	if (!desc->nfree) {
-		pheap_list_del(core, from, page);
-	} else if (from != to) {
-		pheap_list_del(core, from, page);
-		pheap_list_add(core, to, page);
-	}
-	*usable = pheap_classes[class].bytes;
-	*addr = core->base + ((u64)page << PAGE_SHIFT) + block * pheap_classes[class].bytes;
+	desc->nfree = nfree - 1;
+	if (unlikely(nfree == 1 || list_number(c, nfree) != list_number(c, nfree - 1)))
+		return span_moved(core, page, nfree);
+	return 0;
 }
 
 /* A new span of @class between @most and @least pages. */
@@ -252,14 +276,11 @@ static u32 borrow_span(const struct pheap_core *core, u32 class, u64 align)
 	return PHEAP_NONE;
 }
 
-/* A span that has, or now gets, a block for the request. */
+/* No span of the class has a free block: one that now gets one, or lends one. */
 static u32 span_for(struct pheap_core *core, u32 class, u64 align, enum pheap_core_effort effort)
 {
-	u32 page = open_span(core, class);
-	u32 most, least;
+	u32 page, most, least, asked = class;
 
-	if (likely(page != PHEAP_NONE))
-		return page;
 	if (!is_inline(class) && !core->pages.lists->spares) {
 		class = aligned_class(PHEAP_INLINE_CLASS, align);
 		page = open_span(core, class);
@@ -274,46 +295,47 @@ static u32 span_for(struct pheap_core *core, u32 class, u64 align, enum pheap_co
 	if (page != PHEAP_NONE || effort == PHEAP_CORE_EASY)
 		return page;
 	page = new_span(core, class, least, min_pages(class));
-	return page != PHEAP_NONE ? page : borrow_span(core, class, align);
+	return page != PHEAP_NONE ? page : borrow_span(core, asked, align);
 }
 
-static u32 run_for(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort)
+static noinline int alloc_by_new_span(struct pheap_core *core, u32 class, u64 align,
+				      enum pheap_core_effort effort, u64 *addr, u64 *usable)
+{
+	u32 page = span_for(core, class, align, effort);
+
+	return page == PHEAP_NONE ? -ENOSPC : take_block(core, page, addr, usable);
+}
+
+static noinline int alloc_run(struct pheap_core *core, u64 bytes, u64 align,
+			      enum pheap_core_effort effort, u64 *addr, u64 *usable)
 {
 	u32 tries = effort == PHEAP_CORE_EASY ? PHEAP_RUN_TRIES_EASY : PHEAP_RUN_TRIES_LAST;
-	u32 nr = max_t(u64, (bytes + PAGE_SIZE - 1) >> PAGE_SHIFT, 1);
-	u32 align_pages = max_t(u64, align >> PAGE_SHIFT, 1);
-	u32 page = pheap_run_take(core, nr, align_pages, tries);
+	u32 nr = pages_of(bytes);
+	u32 page = pheap_run_take(core, nr, align_pages(align), tries);
 
 	if (page == PHEAP_NONE && give_back_empty(core))
-		page = pheap_run_take(core, nr, align_pages, tries);
-	if (page != PHEAP_NONE) {
-		pheap_page(core, page)->kind = PHEAP_PAGE_RUN;
-		pheap_page(core, page)->len = nr;
-	}
-	return page;
+		page = pheap_run_take(core, nr, align_pages(align), tries);
+	if (page == PHEAP_NONE)
+		return -ENOSPC;
+	pheap_page(core, page)->kind = PHEAP_PAGE_RUN;
+	pheap_page(core, page)->len = nr;
+	*addr = core->base + ((u64)page << PAGE_SHIFT);
+	*usable = (u64)nr << PAGE_SHIFT;
+	return 0;
 }
 
-int pheap_blocks_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort, u64 *addr,
-		       u64 *usable)
+int pheap_blocks_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort,
+		       u64 *addr, u64 *usable)
 {
 	u32 class = class_for(bytes, align);
 	u32 page;
 
-	if (likely(class < PHEAP_NR_CLASSES)) {
-		page = span_for(core, class, align, effort);
-		if (likely(page != PHEAP_NONE)) {
-			take_block(core, page, addr, usable);
-			return 0;
-		}
-	} else {
-		page = run_for(core, bytes, align, effort);
-		if (page != PHEAP_NONE) {
-			*addr = core->base + ((u64)page << PAGE_SHIFT);
-			*usable = (u64)pheap_page(core, page)->len << PAGE_SHIFT;
-			return 0;
-		}
-	}
-	return effort == PHEAP_CORE_EASY ? -EAGAIN : -ENOSPC;
+	if (class == PHEAP_NR_CLASSES)
+		return alloc_run(core, bytes, align, effort, addr, usable);
+	page = open_span(core, class);
+	if (unlikely(page == PHEAP_NONE))
+		return alloc_by_new_span(core, class, align, effort, addr, usable);
+	return take_block(core, page, addr, usable);
 }
 
 u64 pheap_blocks_need(const struct pheap_core *core, u64 bytes, u64 align)
@@ -334,38 +356,45 @@ u64 pheap_blocks_need(const struct pheap_core *core, u64 bytes, u64 align)
 		if (last >= pheap_classes[class].small_pages)
 			pages = core->nr_pages;
 	} else {
-		pages = pheap_run_aligned(core, start, max_t(u64, align >> PAGE_SHIFT, 1)) +
-			max_t(u64, (bytes + PAGE_SIZE - 1) >> PAGE_SHIFT, 1);
+		pages = pheap_run_aligned(core, start, align_pages(align)) + pages_of(bytes);
 		if (pages > core->reserved_pages)
 			return U64_MAX;
 	}
 	return max_t(u64, pages, core->nr_pages) << PAGE_SHIFT;
 }
 
-/*
- * First page of the span that holds the live block at @offset, and the number of the block;
- * PHEAP_NONE: not a block.
- */
-static u32 find_block(const struct pheap_core *core, u32 page, u64 offset, u32 *block)
+/* A live block: its span, and the word and bit of the bitmap. */
+struct block {
+	u32 page;
+	struct pheap_page *desc;
+	u64 *word;
+	u64 bit;
+};
+
+/* Find the live block that starts at @offset, if there is one; @page is the page of @offset. */
+static __always_inline bool find_block(const struct pheap_core *core, u32 page, u64 offset,
+				       struct block *block)
 {
-	const struct pheap_page *desc = pheap_page(core, page);
-	u32 class, in_span;
+	struct pheap_page *desc = pheap_page(core, page);
+	const struct pheap_class *c;
+	u32 in_span, nr;
 
 	if (desc->kind == PHEAP_PAGE_SPAN_PART) {
 		page -= desc->len;
 		desc = pheap_page(core, page);
 	} else if (desc->kind != PHEAP_PAGE_SPAN) {
-		return PHEAP_NONE;
+		return false;
 	}
-	class = desc->class;
+	c = &pheap_classes[desc->class];
 	in_span = offset - ((u64)page << PAGE_SHIFT);
-	*block = ((u64)in_span * pheap_classes[class].reciprocal) >> 32;
-	if (*block * pheap_classes[class].bytes != in_span ||
-	    in_span + pheap_classes[class].bytes > desc->len << PAGE_SHIFT)
-		return PHEAP_NONE;
-	if (*span_word(core, page, class, *block / 64) & (1ULL << (*block % 64)))
-		return PHEAP_NONE;
-	return page;
+	nr = ((u64)in_span * c->reciprocal) >> 32;
+	if (nr * c->bytes != in_span || in_span + c->bytes > desc->len << PAGE_SHIFT)
+		return false;
+	block->page = page;
+	block->desc = desc;
+	block->word = span_word(core, page, desc->class, nr / 64);
+	block->bit = 1ULL << (nr % 64);
+	return !(*block->word & block->bit);
 }
 
 static bool is_run(const struct pheap_core *core, u32 page, u64 offset)
@@ -376,73 +405,78 @@ static bool is_run(const struct pheap_core *core, u32 page, u64 offset)
 int pheap_blocks_size(const struct pheap_core *core, u64 offset, u64 *usable)
 {
 	u32 page = offset >> PAGE_SHIFT;
-	u32 block;
+	struct block block;
 
-	if (is_run(core, page, offset)) {
+	if (is_run(core, page, offset))
 		*usable = (u64)pheap_page(core, page)->len << PAGE_SHIFT;
-		return 0;
-	}
-	page = find_block(core, page, offset, &block);
-	if (page == PHEAP_NONE)
+	else if (find_block(core, page, offset, &block))
+		*usable = pheap_classes[block.desc->class].bytes;
+	else
 		return -EINVAL;
-	*usable = pheap_classes[pheap_page(core, page)->class].bytes;
 	return 0;
 }
 
-/*
- * The last live block of a span was freed: keep one such span per class, the lower one, and end the
- * other.
- */
-static void span_emptied(struct pheap_core *core, u32 page)
+/* The only live block of a span was freed: keep the lowest such span of the class. Always 0. */
+static noinline int span_emptied(struct pheap_core *core, u32 page, u32 old_nfree)
 {
 	struct pheap_page *desc = pheap_page(core, page);
-	struct pheap_lists *lists = core->pages.lists;
-	u32 *kept = &lists->empty[desc->class];
+	u32 *kept = &core->pages.lists->empty[desc->class];
 
 	if (*kept == PHEAP_NONE) {
 		*kept = page;
-		lists->nr_empty++;
-		return;
+		return span_moved(core, page, old_nfree);
 	}
-	if (page < *kept)
+	if (old_nfree)
+		pheap_list_del(core, span_list(core, desc->class, old_nfree), page);
+	if (page < *kept) {
 		swap(page, *kept);
-	desc = pheap_page(core, page);
-	pheap_list_del(core, span_list(core, desc->class, desc->nfree), page);
+		pheap_list_add(core, span_list(core, desc->class, desc->nfree), *kept);
+		desc = pheap_page(core, page);
+		pheap_list_del(core, span_list(core, desc->class, desc->nfree), page);
+	}
 	span_destroy(core, page);
+	return 0;
+}
+
+static noinline int free_run(struct pheap_core *core, u32 page, u64 *usable)
+{
+	struct pheap_page *desc = pheap_page(core, page);
+
+	*usable = (u64)desc->len << PAGE_SHIFT;
+	desc->kind = PHEAP_PAGE_NONE;
+	pheap_run_give(core, page, desc->len);
+	return 0;
 }
 
 int pheap_blocks_free(struct pheap_core *core, u64 offset, u64 *usable)
 {
 	u32 page = offset >> PAGE_SHIFT;
-	struct pheap_page *desc;
-	u32 *from, *to;
-	u32 block;
+	const struct pheap_class *c;
+	struct block block;
+	bool moves;
+	u32 nfree;
 
-	if (is_run(core, page, offset)) {
-		u32 len = pheap_page(core, page)->len;
-
-		*usable = (u64)len << PAGE_SHIFT;
-		pheap_page(core, page)->kind = PHEAP_PAGE_NONE;
-		pheap_run_give(core, page, len);
-		return 0;
+	if (!find_block(core, page, offset, &block)) {
+		if (!is_run(core, page, offset))
+			return -EINVAL;
+		return free_run(core, page, usable);
 	}
-	page = find_block(core, page, offset, &block);
-	if (page == PHEAP_NONE)
-		return -EINVAL;
+	*block.word |= block.bit;
+	c = &pheap_classes[block.desc->class];
+	*usable = c->bytes;
+	nfree = block.desc->nfree++;
+	moves = !nfree || list_number(c, nfree) != list_number(c, nfree + 1);
+	if (nfree + 1 == nr_blocks_in(block.desc->len, block.desc->class)) {
+		u32 *kept = &core->pages.lists->empty[block.desc->class];
 
-	desc = pheap_page(core, page);
-	*usable = pheap_classes[desc->class].bytes;
-	*span_word(core, page, desc->class, block / 64) |= 1ULL << (block % 64);
-	from = desc->nfree ? span_list(core, desc->class, desc->nfree) : NULL;
-	to = span_list(core, desc->class, ++desc->nfree);
-	if (from != to) {
-		if (from)
-			pheap_list_del(core, from, page);
-		pheap_list_add(core, to, page);
+		/* The case of a lone block, which is to be fast. */
+		if (*kept == PHEAP_NONE && !moves) {
+			*kept = block.page;
+			return 0;
+		}
+		return span_emptied(core, block.page, nfree);
 	}
-	if (desc->nfree == nr_blocks_in(desc->len, desc->class))
-		span_emptied(core, page);
-	return 0;
+	return moves ? span_moved(core, block.page, nfree) : 0;
 }
 
 size_t pheap_blocks_spare_bytes(const struct pheap_core *core, u64 bytes)
@@ -507,8 +541,9 @@ static bool span_is_valid(const struct pheap_core *core, u32 page, struct totals
 {
 	const struct pheap_page *desc = pheap_page(core, page);
 	u32 blocks, i, free = 0;
+	bool is_empty, is_kept;
 
-	if (desc->class >= PHEAP_NR_CLASSES || desc->len < 1 || desc->len > pheap_classes[desc->class].pages)
+	if (desc->class >= PHEAP_NR_CLASSES || desc->len > pheap_classes[desc->class].pages)
 		return false;
 	blocks = nr_blocks_in(desc->len, desc->class);
 	if (!blocks || blocks != (desc->len << PAGE_SHIFT) / pheap_classes[desc->class].bytes)
@@ -526,7 +561,9 @@ static bool span_is_valid(const struct pheap_core *core, u32 page, struct totals
 		return false;
 	if (free != desc->nfree)
 		return false;
-	if ((free == blocks) != (core->pages.lists->empty[desc->class] == page))
+	is_empty = free == blocks;
+	is_kept = core->pages.lists->empty[desc->class] == page;
+	if (is_empty != is_kept)
 		return false;
 	sum->nr_open_spans += free > 0;
 	sum->nr_blocks += blocks - free;
@@ -539,6 +576,7 @@ static bool run_is_valid(const struct pheap_core *core, u32 page, struct totals 
 {
 	const struct pheap_page *desc = pheap_page(core, page);
 	u32 end = page + desc->len, last = end - 1, i;
+	const struct pheap_page *tail = pheap_page(core, last);
 
 	switch (desc->kind) {
 	case PHEAP_PAGE_SPAN:
@@ -553,7 +591,7 @@ static bool run_is_valid(const struct pheap_core *core, u32 page, struct totals 
 		sum->nr_free_runs++;
 		if (last == page)
 			break;
-		if (pheap_page(core, last)->kind != PHEAP_PAGE_FREE_TAIL || pheap_page(core, last)->len != desc->len)
+		if (tail->kind != PHEAP_PAGE_FREE_TAIL || tail->len != desc->len)
 			return false;
 		end = last;
 		break;
@@ -566,42 +604,52 @@ static bool run_is_valid(const struct pheap_core *core, u32 page, struct totals 
 	return true;
 }
 
+/* One list of spans; adds its entries to @nr, which shall not become more than @most. */
+static bool span_list_is_valid(const struct pheap_core *core, u32 class, u32 list, u32 *nr,
+			       u32 most)
+{
+	u32 page = core->pages.lists->spans[class][list];
+	u32 prev = PHEAP_NONE;
+
+	while (page != PHEAP_NONE) {
+		const struct pheap_page *desc;
+
+		if (page >= core->nr_pages || ++*nr > most)
+			return false;
+		desc = pheap_page(core, page);
+		if (desc->kind != PHEAP_PAGE_SPAN || desc->class != class || desc->prev != prev)
+			return false;
+		if (!desc->nfree || list_number(&pheap_classes[class], desc->nfree) != list)
+			return false;
+		prev = page;
+		page = desc->next;
+	}
+	return true;
+}
+
 static bool span_lists_are_valid(const struct pheap_core *core, u32 nr_open_spans)
 {
 	const struct pheap_lists *lists = core->pages.lists;
-	u32 class, list, page, nr = 0, nr_empty = 0;
+	u32 class, list, nr = 0;
 
 	for (class = 0; class < PHEAP_NR_CLASSES; class++) {
-		page = lists->empty[class];
+		u32 page = lists->empty[class];
+
 		if (page != PHEAP_NONE) {
-			/*
-			 * span_is_valid() saw that an empty span is this one; see here that this
-			 * one is such a span.
-			 */
-			if (page >= core->nr_pages || pheap_page(core, page)->kind != PHEAP_PAGE_SPAN ||
-			    pheap_page(core, page)->class != class)
+			const struct pheap_page *desc;
+
+			/* span_is_valid() saw that empty spans are these; are these spans? */
+			if (page >= core->nr_pages)
 				return false;
-			nr_empty++;
+			desc = pheap_page(core, page);
+			if (desc->kind != PHEAP_PAGE_SPAN || desc->class != class)
+				return false;
 		}
-		for (list = 0; list < PHEAP_NR_SPAN_LISTS; list++) {
-			u32 prev = PHEAP_NONE;
-
-			for (page = lists->spans[class][list]; page != PHEAP_NONE;
-			     page = pheap_page(core, page)->next) {
-				const struct pheap_page *desc;
-
-				if (page >= core->nr_pages || ++nr > nr_open_spans)
-					return false;
-				desc = pheap_page(core, page);
-				if (desc->kind != PHEAP_PAGE_SPAN || desc->class != class || !desc->nfree ||
-				    desc->prev != prev ||
-				    (desc->nfree * pheap_classes[class].fullness) >> 16 != list)
-					return false;
-				prev = page;
-			}
-		}
+		for (list = 0; list < PHEAP_NR_SPAN_LISTS; list++)
+			if (!span_list_is_valid(core, class, list, &nr, nr_open_spans))
+				return false;
 	}
-	return nr == nr_open_spans && nr_empty == lists->nr_empty;
+	return nr == nr_open_spans;
 }
 
 bool pheap_blocks_are_valid(const struct pheap_core *core)

@@ -20,8 +20,8 @@
  * Context: Locked.
  * Return: 0, -EAGAIN or -ENOSPC.
  */
-int pheap_blocks_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort, u64 *addr,
-		       u64 *usable);
+int pheap_blocks_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort,
+		       u64 *addr, u64 *usable);
 
 /**
  * pheap_blocks_need() - see pheap_core_need()

@@ -24,7 +24,7 @@ static u64 reserved_bytes(const struct pheap_core *core)
 
 static bool is_units(const struct pheap_core *core)
 {
-	return reserved_bytes(core) <= PHEAP_SMALL_HEAP_BYTES;
+	return core->reserved_pages <= PHEAP_SMALL_HEAP_BYTES >> PAGE_SHIFT;
 }
 
 /* Not an address of the committed part, where the allocators below may look it up? */
@@ -51,7 +51,8 @@ void pheap_core_destroy(struct pheap_core *core)
 	}
 }
 
-int pheap_core_grow_prepare(struct pheap_core *core, struct pheap_core_grow *grow, u64 committed_bytes)
+int pheap_core_grow_prepare(struct pheap_core *core, struct pheap_core_grow *grow,
+			    u64 committed_bytes)
 {
 	u32 nr_pages = (u32)(committed_bytes >> PAGE_SHIFT);
 	int ret;
@@ -93,8 +94,8 @@ void pheap_core_grow_finish(struct pheap_core *core, struct pheap_core_grow *gro
 		pheap_pages_finish(core, grow);
 }
 
-int pheap_core_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort, u64 *addr,
-		     u64 *usable)
+int pheap_core_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort,
+		     u64 *addr, u64 *usable)
 {
 	int ret = -ENOSPC;
 
@@ -115,7 +116,9 @@ u64 pheap_core_need(const struct pheap_core *core, u64 bytes, u64 align)
 {
 	if (bytes > reserved_bytes(core))
 		return U64_MAX;
-	return is_units(core) ? pheap_units_need(core, bytes, align) : pheap_blocks_need(core, bytes, align);
+	if (is_units(core))
+		return pheap_units_need(core, bytes, align);
+	return pheap_blocks_need(core, bytes, align);
 }
 
 int pheap_core_free(struct pheap_core *core, u64 addr)

@@ -9,8 +9,8 @@
  * Two kinds of heap behind one interface:
  *
  *   units   reservations up to PHEAP_SMALL_HEAP_BYTES: one allocator of 16-byte units (units.c)
- *   pages   larger ones: runs of pages (runs.c), and spans of blocks of one size class above them (blocks.c);
- *           pages.c keeps the array of page descriptors that both use
+ *   pages   larger ones: runs of pages (runs.c), and spans of blocks of one size class above them
+ *           (blocks.c); pages.c keeps the array of page descriptors that both use
  *
  * Rules for every caller:
  *
@@ -29,13 +29,13 @@
 #include <linux/types.h>
 
 /* Heaps with a reservation up to this are managed in 16-byte units. */
-#define PHEAP_SMALL_HEAP_BYTES	(1UL << 20)
+#define PHEAP_SMALL_HEAP_BYTES	(1024UL * 1024)
 /* Smallest alignment of a block, and the size of a unit. */
 #define PHEAP_MIN_ALIGN		16UL
 /* Largest alignment of a block. */
-#define PHEAP_MAX_ALIGN		(2UL << 20)
+#define PHEAP_MAX_ALIGN		(2048UL * 1024)
 /* Largest reservation: page numbers are 32 bits wide. */
-#define PHEAP_MAX_RESERVE	(1ULL << 43)
+#define PHEAP_MAX_RESERVE	(8ULL << 40)
 
 /* A units heap has at most this many pages, looked at in groups of so many. */
 #define PHEAP_UNITS_MAX_PAGES	256
@@ -48,10 +48,10 @@ struct pheap_lists;
  * struct pheap_units - state of a heap of units
  * @busy: one bit per unit of the committed part: it belongs to a live block
  * @start: one bit per unit: it is the first of a live block; lies behind @busy in the same memory
- * @longest: per page, the length in units of the longest free run that starts in it (and may end in
- *	a later one)
+ * @longest: per page, a bound for the length in units of the free runs that start in it (and may
+ *	end in a later one)
  * @slots: pages that the arrays have room for; a power of two, or 0
- * @group: per PHEAP_UNITS_GROUP_PAGES pages, the largest of @longest
+ * @group: per PHEAP_UNITS_GROUP_PAGES pages, a bound for theirs
  * @empty: one bit per page: no unit of it is busy; 0 for pages that are not committed
  */
 struct pheap_units {
@@ -103,7 +103,8 @@ struct pheap_pages {
  * @pages: for larger ones
  *
  * Everything is changed under the lock only, except @base and @reserved_pages, which never change,
- * and what pheap_core_grow_prepare() writes into parts of the tables that nobody else looks at yet.
+ * and what pheap_core_grow_prepare() writes into parts of the tables that nobody else looks at
+ * yet.
  */
 struct pheap_core {
 	u64 base;
@@ -233,7 +234,8 @@ void pheap_core_destroy(struct pheap_core *core);
  * pheap_core_grow_finish().
  * Return: 0 or -ENOMEM. After an error there is nothing to commit or finish.
  */
-int pheap_core_grow_prepare(struct pheap_core *core, struct pheap_core_grow *grow, u64 committed_bytes);
+int pheap_core_grow_prepare(struct pheap_core *core, struct pheap_core_grow *grow,
+			    u64 committed_bytes);
 
 /**
  * pheap_core_grow_commit() - install the metadata, and make the new pages free memory
@@ -265,8 +267,8 @@ void pheap_core_grow_finish(struct pheap_core *core, struct pheap_core_grow *gro
  * Context: Locked.
  * Return: 0; -EAGAIN (@effort PHEAP_CORE_EASY) or -ENOSPC (PHEAP_CORE_LAST).
  */
-int pheap_core_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort, u64 *addr,
-		     u64 *usable);
+int pheap_core_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_core_effort effort,
+		     u64 *addr, u64 *usable);
 
 /**
  * pheap_core_need() - how far the heap must grow for a request

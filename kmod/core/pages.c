@@ -134,7 +134,6 @@ void pheap_pages_commit(struct pheap_core *core, struct pheap_core_grow *grow)
 		/* All heads PHEAP_NONE, then what is not a head. */
 		memset(grow->lists, 0xff, sizeof(*grow->lists));
 		memset(grow->lists->runs_used, 0, sizeof(grow->lists->runs_used));
-		grow->lists->nr_empty = 0;
 		grow->lists->nr_spares = 0;
 		grow->lists->spares = NULL;
 		pages->lists = grow->lists;

@@ -31,7 +31,7 @@
 #define PHEAP_NONE		U32_MAX
 
 #define PHEAP_CHUNK_SHIFT	8
-#define PHEAP_CHUNK_PAGES	(1U << PHEAP_CHUNK_SHIFT)
+#define PHEAP_CHUNK_PAGES	256U
 
 /**
  * enum pheap_page_kind - what a page is, as drawn above
@@ -83,7 +83,6 @@ static_assert(sizeof(struct pheap_page) == 16);
  * @spans: spans with at least one free block
  * @empty: per class, a span without a live block that is kept so that a lone block does not make
  *	and unmake it; it is also in @spans
- * @nr_empty: classes that have one
  * @nr_spares: entries of @spares
  * @spares: memory for bitmaps of spans, linked through its first word
  */
@@ -92,7 +91,6 @@ struct pheap_lists {
 	u64 runs_used[(PHEAP_NR_RUN_LISTS + 63) / 64];
 	u32 spans[PHEAP_NR_CLASSES][PHEAP_NR_SPAN_LISTS];
 	u32 empty[PHEAP_NR_CLASSES];
-	u32 nr_empty;
 	u32 nr_spares;
 	void *spares;
 };
@@ -112,7 +110,7 @@ static_assert(sizeof(struct pheap_lists) <= 2048);
  */
 static inline struct pheap_page *pheap_page(const struct pheap_core *core, u32 page)
 {
-	return core->pages.table[page >> PHEAP_CHUNK_SHIFT].pages + (page & (PHEAP_CHUNK_PAGES - 1));
+	return &core->pages.table[page >> PHEAP_CHUNK_SHIFT].pages[page % PHEAP_CHUNK_PAGES];
 }
 
 /**
@@ -125,7 +123,7 @@ static inline struct pheap_page *pheap_page(const struct pheap_core *core, u32 p
  */
 static inline u64 *pheap_mask(const struct pheap_core *core, u32 page)
 {
-	return core->pages.table[page >> PHEAP_CHUNK_SHIFT].masks + (page & (PHEAP_CHUNK_PAGES - 1));
+	return &core->pages.table[page >> PHEAP_CHUNK_SHIFT].masks[page % PHEAP_CHUNK_PAGES];
 }
 
 /**

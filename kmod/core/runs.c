@@ -137,17 +137,18 @@ static u32 find_run(const struct pheap_core *core, u32 nr, u32 align, u32 tries)
 {
 	const struct pheap_lists *lists = core->pages.lists;
 	u32 sure = list_from((u64)nr + align - 1);
-	u32 list, page, last;
+	u32 list = used_list(lists, list_of(nr));
+	u32 page, last;
 
-	for (list = used_list(lists, list_of(nr)); list < sure; list = used_list(lists, list + 1)) {
-		for (page = lists->runs[list]; page != PHEAP_NONE; page = pheap_page(core, page)->next) {
-			if (!tries--)
-				goto out_of_tries;
+	while (list < sure && tries) {
+		page = lists->runs[list];
+		while (page != PHEAP_NONE && tries--) {
 			if (fits(core, page, nr, align))
 				return page;
+			page = pheap_page(core, page)->next;
 		}
+		list = used_list(lists, list + 1);
 	}
-out_of_tries:
 	list = used_list(lists, sure);
 	if (list < PHEAP_NR_RUN_LISTS)
 		return lists->runs[list];
@@ -237,23 +238,27 @@ void pheap_run_give(struct pheap_core *core, u32 page, u32 nr)
 bool pheap_runs_are_valid(const struct pheap_core *core, u32 nr_free)
 {
 	const struct pheap_lists *lists = core->pages.lists;
-	u32 list, page, nr = 0;
+	u32 list, nr = 0;
 
 	for (list = 0; list < PHEAP_NR_RUN_LISTS; list++) {
-		bool used = (lists->runs_used[list / 64] >> (list % 64)) & 1;
+		bool empty = !((lists->runs_used[list / 64] >> (list % 64)) & 1);
+		u32 page = lists->runs[list];
 		u32 prev = PHEAP_NONE;
 
-		if (used != (lists->runs[list] != PHEAP_NONE))
+		if (empty ? page != PHEAP_NONE : page == PHEAP_NONE)
 			return false;
-		for (page = lists->runs[list]; page != PHEAP_NONE; page = pheap_page(core, page)->next) {
+		while (page != PHEAP_NONE) {
 			const struct pheap_page *desc;
 
 			if (page >= core->nr_pages || ++nr > nr_free)
 				return false;
 			desc = pheap_page(core, page);
-			if (desc->kind != PHEAP_PAGE_FREE || desc->prev != prev || list_of(desc->len) != list)
+			if (desc->kind != PHEAP_PAGE_FREE || desc->prev != prev)
+				return false;
+			if (list_of(desc->len) != list)
 				return false;
 			prev = page;
+			page = desc->next;
 		}
 	}
 	return nr == nr_free;

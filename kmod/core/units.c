@@ -8,18 +8,21 @@
  * neighbours coalesce by themselves, and there is no record anywhere that could grow with the
  * number of blocks: 68 bytes of metadata per page of 4096, whatever lies in it.
  *
- * So that no search looks at all bits, each page has the length of the longest free run that
- * *starts* in it (which covers the rest of the run in later pages, so that runs longer than a page
- * are found the same way), 16 pages have the largest of theirs, and one bit per page tells that it
- * is entirely free. A fit is found with at most 16 + 16 compares and a look at the runs of one
- * page; the end of a run with at most 4 + 4 + 4 words.
+ * So that no search looks at all bits, each page has a bound for the length of the free runs that
+ * *start* in it (such a run may end in a later page, so that runs longer than a page are found the
+ * same way), 16 pages have a bound for all of theirs, and one bit per page tells that it is
+ * entirely free. Bounds are raised when units become free, and lowered only by a search that
+ * looked and found less: a block allocated and freed again costs no recount, and a search pays at
+ * most once for each change. A fit is found with at most 16 + 16 compares and a look at the runs
+ * of few pages; the end of a run with at most 4 + 4 + 4 words.
  *
- * First fit by address packs towards low addresses and was chosen over best fit because it needs no
- * lists, and because it fragments least when sizes are mixed. Nothing here rounds sizes beyond the
- * unit: a heap this small cannot afford size classes.
+ * First fit by address packs towards low addresses and was chosen over best fit because it needs
+ * no lists, and because it fragments least when sizes are mixed. Nothing here rounds sizes beyond
+ * the unit: a heap this small cannot afford size classes.
  *
- * Invariants: a start bit lies on a busy unit, and the unit after a free run has one; longest,
- * group and empty are exactly what the bitmaps say; bits behind the committed part are 0.
+ * Invariants: a start bit lies on a busy unit, and the unit after a free run has one; no free run
+ * is longer than the bounds of its page and group; empty is exactly what the bitmap says; bits and
+ * bounds behind the committed part are 0.
  *
  * Never looks at the memory it manages, never allocates outside prepare.
  */
@@ -37,8 +40,9 @@
 
 #define UNIT_SHIFT	4
 #define UNITS_SHIFT	(PAGE_SHIFT - UNIT_SHIFT)	/* log2 of units per page */
-#define PAGE_UNITS	(1U << UNITS_SHIFT)
+#define PAGE_UNITS	((u32)(PAGE_SIZE >> UNIT_SHIFT))
 #define PAGE_WORDS	(PAGE_UNITS / 64)
+#define GROUP_PAGES	PHEAP_UNITS_GROUP_PAGES
 #define NONE		U32_MAX
 /* Growing in steps of single pages should not copy at every step. */
 #define MIN_SLOTS	4U
@@ -182,8 +186,8 @@ static u32 run_start(const struct pheap_core *core, u32 unit)
 }
 
 /*
- * The first unit of @page that may start a free run: not one in the middle of a run from an earlier
- * page.
+ * The first unit of @page that may start a free run: not one in the middle of a run from an
+ * earlier page.
  */
 static u32 page_first(const struct pheap_core *core, u32 page)
 {
@@ -194,44 +198,13 @@ static u32 page_first(const struct pheap_core *core, u32 page)
 	return unit;
 }
 
-static u32 longest_in_page(const struct pheap_core *core, u32 page)
+/* Free runs that start in @page have up to @length units. */
+static void raise_bounds(struct pheap_core *core, u32 page, u32 length)
 {
-	u32 end = (page + 1) << UNITS_SHIFT;
-	u32 unit = page_first(core, page);
-	u32 longest = 0;
+	struct pheap_units *units = &core->units;
 
-	while (unit < end) {
-		u32 first = next_free(core, unit, end);
-
-		if (first == end)
-			break;
-		unit = next_busy(core, first);
-		longest = max(longest, unit - first);
-	}
-	return longest;
-}
-
-static u32 longest_in_group(const struct pheap_core *core, u32 group)
-{
-	u32 page = group * PHEAP_UNITS_GROUP_PAGES;
-	u32 end = min_t(u32, page + PHEAP_UNITS_GROUP_PAGES, core->nr_pages);
-	u32 longest = 0;
-
-	for (; page < end; page++)
-		longest = max(longest, core->units.longest[page]);
-	return longest;
-}
-
-static void set_longest(struct pheap_core *core, u32 page, u32 longest)
-{
-	u32 *group = &core->units.group[page / PHEAP_UNITS_GROUP_PAGES];
-	u32 old = core->units.longest[page];
-
-	core->units.longest[page] = longest;
-	if (longest >= *group)
-		*group = longest;
-	else if (old == *group)
-		*group = longest_in_group(core, page / PHEAP_UNITS_GROUP_PAGES);
+	units->longest[page] = max(units->longest[page], length);
+	units->group[page / GROUP_PAGES] = max(units->group[page / GROUP_PAGES], length);
 }
 
 static bool page_is_empty(const struct pheap_core *core, u32 page)
@@ -253,64 +226,75 @@ static u32 align_unit(const struct pheap_core *core, u32 unit, u64 align)
 	return (u32)min_t(u64, ALIGN(base + unit, align) - base, NONE);
 }
 
-/* The lowest place for @n units, and the run that it is in. NONE if there is none. */
-static u32 find_fit(const struct pheap_core *core, u32 n, u64 align, u32 *first, u32 *end)
+/* A place for a block, and the free run that it is in. */
+struct fit {
+	u32 at;
+	u32 first;
+	u32 end;
+};
+
+/*
+ * The lowest place for @n units in a run that starts in @page; if there is none, a closer bound.
+ */
+static bool fit_in_page(struct pheap_core *core, u32 page, u32 n, u64 align, struct fit *fit)
 {
-	const struct pheap_units *units = &core->units;
-	u32 page = 0;
+	u32 page_end = (page + 1) << UNITS_SHIFT;
+	u32 unit = page_first(core, page);
+	u32 longest = 0;
 
-	while (page < core->nr_pages) {
-		u32 unit, page_end;
-
-		if (page % PHEAP_UNITS_GROUP_PAGES == 0 && units->group[page / PHEAP_UNITS_GROUP_PAGES] < n) {
-			page += PHEAP_UNITS_GROUP_PAGES;
-			continue;
-		}
-		if (units->longest[page] < n) {
-			page++;
-			continue;
-		}
-		page_end = (page + 1) << UNITS_SHIFT;
-		for (unit = page_first(core, page); unit < page_end; unit = *end) {
-			u32 at;
-
-			*first = next_free(core, unit, page_end);
-			if (*first == page_end)
-				break;
-			*end = next_busy(core, *first);
-			at = align_unit(core, *first, align);
-			if (at < *end && *end - at >= n)
-				return at;
-		}
-		page++;
+	while (unit < page_end) {
+		fit->first = next_free(core, unit, page_end);
+		if (fit->first == page_end)
+			break;
+		fit->end = next_busy(core, fit->first);
+		fit->at = align_unit(core, fit->first, align);
+		if (fit->at < fit->end && fit->end - fit->at >= n)
+			return true;
+		longest = max(longest, fit->end - fit->first);
+		unit = fit->end;
 	}
-	return NONE;
+	core->units.longest[page] = longest;
+	return false;
 }
 
-/* Units [first, end) were made free in the bitmap: bring the summaries up to date. */
+/* The lowest place for @n units. */
+static bool find_fit(struct pheap_core *core, u32 n, u64 align, struct fit *fit)
+{
+	struct pheap_units *units = &core->units;
+	u32 group, page, end;
+
+	for (group = 0; group * GROUP_PAGES < core->nr_pages; group++) {
+		u32 longest = 0;
+
+		if (units->group[group] < n)
+			continue;
+		page = group * GROUP_PAGES;
+		end = min_t(u32, page + GROUP_PAGES, core->nr_pages);
+		for (; page < end; page++) {
+			if (units->longest[page] >= n && fit_in_page(core, page, n, align, fit))
+				return true;
+			longest = max(longest, units->longest[page]);
+		}
+		units->group[group] = longest;
+	}
+	return false;
+}
+
+/* Units [first, end) were made free in the bitmap: bring the rest up to date. */
 static void add_free(struct pheap_core *core, u32 first, u32 end)
 {
 	struct pheap_units *units = &core->units;
 	u32 page = first >> UNITS_SHIFT;
 	u32 last = (end - 1) >> UNITS_SHIFT;
-	u32 start, stop = end;
 
 	for (; page <= last; page++)
 		if (page_is_empty(core, page))
 			units->empty[page / 64] |= 1ULL << (page % 64);
 
-	start = run_start(core, first);
-	page = start >> UNITS_SHIFT;
-	if (end < nr_units(core) && !test_bit64(units->busy, end)) {
-		u32 next = end >> UNITS_SHIFT;
-
-		/* The run behind is now a part of this one, and starts in its page no longer. */
-		stop = next_busy(core, end);
-		if (next != page && units->longest[next] == stop - end)
-			set_longest(core, next, longest_in_page(core, next));
-	}
-	if (stop - start > units->longest[page])
-		set_longest(core, page, stop - start);
+	first = run_start(core, first);
+	if (end < nr_units(core) && !test_bit64(units->busy, end))
+		end = next_busy(core, end);
+	raise_bounds(core, first >> UNITS_SHIFT, end - first);
 }
 
 /* The unit behind the block that starts at @unit. */
@@ -333,7 +317,7 @@ static u32 block_end(const struct pheap_core *core, u32 unit)
 
 static bool is_block(const struct pheap_core *core, u64 offset)
 {
-	return !(offset & (PHEAP_MIN_ALIGN - 1)) && test_bit64(core->units.start, offset >> UNIT_SHIFT);
+	return offset % PHEAP_MIN_ALIGN == 0 && test_bit64(core->units.start, offset >> UNIT_SHIFT);
 }
 
 static u32 units_of(u64 bytes)
@@ -345,29 +329,22 @@ int pheap_units_alloc(struct pheap_core *core, u64 bytes, u64 align, u64 *addr, 
 {
 	struct pheap_units *units = &core->units;
 	u32 n = units_of(bytes);
-	u32 first, end, at, page, next;
+	struct fit fit;
+	u32 end, page;
 
-	at = find_fit(core, n, align >> UNIT_SHIFT, &first, &end);
-	if (at == NONE)
+	if (!find_fit(core, n, align >> UNIT_SHIFT, &fit))
 		return -ENOSPC;
 
-	set_range(units->busy, at, at + n);
-	units->start[at / 64] |= 1ULL << (at % 64);
-	for (page = at >> UNITS_SHIFT; page <= (at + n - 1) >> UNITS_SHIFT; page++)
+	end = fit.at + n;
+	set_range(units->busy, fit.at, end);
+	units->start[fit.at / 64] |= 1ULL << (fit.at % 64);
+	for (page = fit.at >> UNITS_SHIFT; page <= (end - 1) >> UNITS_SHIFT; page++)
 		units->empty[page / 64] &= ~(1ULL << (page % 64));
+	/* What is left behind the block may now be a run of another page. */
+	if (end < fit.end)
+		raise_bounds(core, end >> UNITS_SHIFT, fit.end - end);
 
-	/*
-	 * What is left of the run is shorter: look again where it was the longest, and where its
-	 * rest begins.
-	 */
-	page = first >> UNITS_SHIFT;
-	if (units->longest[page] == end - first)
-		set_longest(core, page, longest_in_page(core, page));
-	next = (at + n) >> UNITS_SHIFT;
-	if (at + n < end && next != page && units->longest[next] < end - at - n)
-		set_longest(core, next, end - at - n);
-
-	*addr = core->base + ((u64)at << UNIT_SHIFT);
+	*addr = core->base + ((u64)fit.at << UNIT_SHIFT);
 	*usable = (u64)n << UNIT_SHIFT;
 	return 0;
 }
@@ -499,28 +476,49 @@ static bool bitmaps_are_valid(const struct pheap_core *core)
 	       nr_blocks == core->nr_allocs - core->nr_frees;
 }
 
+/*
+ * No free run that starts in @page is longer than the bounds. Each is followed with single steps.
+ */
+static bool bounds_are_valid(const struct pheap_core *core, u32 page)
+{
+	const struct pheap_units *units = &core->units;
+	u32 unit = page << UNITS_SHIFT, page_end = (page + 1) << UNITS_SHIFT;
+	u32 first;
+
+	if (units->longest[page] > units->group[page / GROUP_PAGES])
+		return false;
+	if (unit && !test_bit64(units->busy, unit - 1))
+		while (unit < page_end && !test_bit64(units->busy, unit))
+			unit++;
+	while (unit < page_end) {
+		for (first = unit; unit < nr_units(core); unit++)
+			if (test_bit64(units->busy, unit))
+				break;
+		if (unit - first > units->longest[page])
+			return false;
+		unit++;
+	}
+	return true;
+}
+
 bool pheap_units_is_valid(const struct pheap_core *core)
 {
 	const struct pheap_units *units = &core->units;
-	u32 page, group;
+	u32 page;
 
 	if (core->nr_pages > units->slots || !bitmaps_are_valid(core))
 		return false;
-	/* The functions used here skip by the bits that are checked first. */
 	for (page = 0; page < PHEAP_UNITS_MAX_PAGES; page++) {
 		bool empty = page < core->nr_pages && page_is_empty(core, page);
 
 		if (test_bit64(units->empty, page) != empty)
 			return false;
 	}
-	for (page = 0; page < units->slots; page++) {
-		u32 longest = page < core->nr_pages ? longest_in_page(core, page) : 0;
-
-		if (units->longest[page] != longest)
+	for (page = 0; page < core->nr_pages; page++)
+		if (!bounds_are_valid(core, page))
 			return false;
-	}
-	for (group = 0; group < ARRAY_SIZE(units->group); group++)
-		if (units->group[group] != longest_in_group(core, group))
+	for (; page < units->slots; page++)
+		if (units->longest[page])
 			return false;
 	return true;
 }
