@@ -155,16 +155,24 @@ void pheap_user_put(struct pheap_user *user)
 	kfree(user);
 }
 
-/* Add to a counter unless that takes it past a limit that binds the caller. */
+/*
+ * Add to a counter unless that takes it past a limit that binds the caller. What is refused is
+ * never in the counter, where it would make others fail.
+ */
 static bool pheap_count(atomic_long_t *counter, unsigned long nr, unsigned long extra,
 			unsigned long limit)
 {
-	unsigned long now = atomic_long_add_return(nr, counter);
+	long old = atomic_long_read(counter);
 
-	if (likely(now + extra <= limit) || capable(CAP_SYS_RESOURCE))
-		return true;
-	atomic_long_sub(nr, counter);
-	return false;
+	do {
+		if (unlikely(old + extra > limit || nr > limit - old - extra)) {
+			if (!capable(CAP_SYS_RESOURCE))
+				return false;
+			atomic_long_add(nr, counter);
+			return true;
+		}
+	} while (!atomic_long_try_cmpxchg(counter, &old, old + nr));
+	return true;
 }
 
 /**
@@ -242,12 +250,16 @@ void pheap_uncharge_pages(struct pheap_ctx *ctx, unsigned long nr)
  */
 int pheap_memory_claim(unsigned long nr)
 {
-	unsigned long claimed = atomic_long_add_return(nr, &pheap_pages_claimed);
+	unsigned long available = max(si_mem_available(), 0L);
+	unsigned long reserve = READ_ONCE(reserve_pages);
+	long claimed = atomic_long_read(&pheap_pages_claimed);
 
-	if (si_mem_available() >= (long)(claimed + READ_ONCE(reserve_pages)))
-		return 0;
-	atomic_long_sub(nr, &pheap_pages_claimed);
-	return -ENOMEM;
+	do {
+		if (available < reserve || available - reserve < claimed ||
+		    available - reserve - claimed < nr)
+			return -ENOMEM;
+	} while (!atomic_long_try_cmpxchg(&pheap_pages_claimed, &claimed, claimed + nr));
+	return 0;
 }
 
 /**
