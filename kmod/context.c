@@ -121,10 +121,7 @@ void pheap_ctx_put(struct pheap_ctx *ctx)
 	hash_del_rcu(&ctx->node);
 	spin_unlock(&pheap_ctx_table_lock);
 
-	if (ctx->file) {
-		fput(ctx->file);
-		pheap_region_fs_put();
-	}
+	pheap_region_ctx_put(ctx);
 	xa_destroy(&ctx->table);
 	pheap_user_put(ctx->user);
 	mmdrop(ctx->mm);

@@ -85,8 +85,7 @@ void pheap_put(struct pheap *heap)
 	pheap_commit_release(heap);
 	if (heap->base)
 		pheap_core_destroy(&heap->core);
-	if (heap->file)
-		fput(heap->file);
+	pheap_region_file_put(heap);
 	pheap_metadata_count(heap, -(long)sizeof(*heap));
 	pheap_uncharge_heap(ctx);
 	mutex_destroy(&heap->grow_lock);
@@ -226,6 +225,17 @@ int pheap_destroy(struct pheap *heap)
 	return 0;
 }
 
+/**
+ * pheap_count_failure - count an allocation or commit if it failed for want of memory
+ * @heap: the heap
+ * @ret: how it ended
+ */
+void pheap_count_failure(struct pheap *heap, int ret)
+{
+	if (unlikely(ret == -ENOSPC || ret == -ENOMEM || ret == -EDQUOT))
+		atomic_long_inc(&heap->nr_failures);
+}
+
 static int pheap_core_try(struct pheap *heap, u64 bytes, u64 align, enum pheap_core_effort effort,
 			  u64 *addr, u64 *usable)
 {
@@ -283,9 +293,10 @@ static int pheap_block_alloc_slow(struct pheap *heap, u64 bytes, u64 align, u64 
 			err = pheap_grow(heap, need);
 	} while (!err);
 
-	ret = pheap_core_try(heap, bytes, align, PHEAP_CORE_LAST, addr, usable);
-	if (ret)
-		ret = err;
+	ret = err;
+	if (!pheap_is_dead(heap) &&
+	    !pheap_core_try(heap, bytes, align, PHEAP_CORE_LAST, addr, usable))
+		ret = 0;
 out:
 	mutex_unlock(&heap->grow_lock);
 	return ret;
@@ -304,18 +315,15 @@ out:
  */
 int pheap_block_alloc(struct pheap *heap, u64 bytes, u64 align, u64 *addr, u64 *usable)
 {
-	int ret;
+	int ret = -ENOSPC;
 
-	if (bytes > heap->reserved) {
-		atomic_long_inc(&heap->nr_failures);
-		return -ENOSPC;
+	if (likely(bytes <= heap->reserved)) {
+		pheap_core_equip(heap, bytes);
+		ret = pheap_core_try(heap, bytes, align, PHEAP_CORE_EASY, addr, usable);
+		if (unlikely(ret))
+			ret = pheap_block_alloc_slow(heap, bytes, align, addr, usable);
 	}
-	pheap_core_equip(heap, bytes);
-	ret = pheap_core_try(heap, bytes, align, PHEAP_CORE_EASY, addr, usable);
-	if (unlikely(ret))
-		ret = pheap_block_alloc_slow(heap, bytes, align, addr, usable);
-	if (unlikely(ret))
-		atomic_long_inc(&heap->nr_failures);
+	pheap_count_failure(heap, ret);
 	return ret;
 }
 

@@ -10,6 +10,7 @@
  */
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
@@ -265,8 +266,7 @@ static int pheap_do_commit(struct pheap_cmd *cmd)
 		return PTR_ERR(heap);
 	ret = commit->bytes > heap->reserved ? -ENOSPC :
 	      pheap_commit(heap, PAGE_ALIGN(commit->bytes), commit->flags & PHEAP_COMMIT_POPULATE);
-	if (ret == -ENOSPC || ret == -ENOMEM || ret == -EDQUOT)
-		atomic_long_inc(&heap->nr_failures);
+	pheap_count_failure(heap, ret);
 	commit->committed_bytes = READ_ONCE(heap->committed);
 	pheap_put(heap);
 	return ret;
@@ -425,7 +425,7 @@ long pheap_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return -ENOTTY;
 	if (!current->mm)
 		return -EPERM;
-	desc = &pheap_cmds[nr];
+	desc = &pheap_cmds[array_index_nospec(nr, ARRAY_SIZE(pheap_cmds))];
 	c.dev = file;
 	c.user = (void __user *)arg;
 	if (get_user(c.user_bytes, (u32 __user *)c.user))

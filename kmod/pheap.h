@@ -90,7 +90,8 @@ struct pheap_user {
  * @file: the file that unnamed heaps are mappings of; made by the first of them, lock map_lock
  * @mapper: the task inside vm_mmap() for @mapping; written under map_lock, compared with
  *	current only
- * @mapping: what it maps; lock map_lock
+ * @mapping: what it maps, and how; @room is the whole reservation while its front is mapped; lock
+ *	map_lock
  * @lock: see the lock order
  * @heaps: heaps in order of creation; lock @lock
  * @nr_heaps: their number; lock @lock
@@ -110,6 +111,7 @@ struct pheap_ctx {
 	struct task_struct *mapper;
 	struct {
 		struct pheap *heap;
+		unsigned long room;
 		bool windowed;
 		bool dump;
 	} mapping;
@@ -185,8 +187,6 @@ enum pheap_state {
  * @grower: the task that maps pages it has not published yet; written under grow_lock, compared
  *	with current only
  * @growing: what @grower may see as committed, in bytes; only read by @grower
- * @mover: the task that lays one VMA of the region over another; written under ctx->map_lock,
- *	compared with current only
  * @border: up to here the region is dumpable; lock grow_lock
  * @list: in the context's list; lock ctx->lock
  * @rcu: delays the free
@@ -218,7 +218,6 @@ struct pheap {
 	struct mutex grow_lock;
 	struct task_struct *grower;
 	unsigned long growing;
-	struct task_struct *mover;
 	unsigned long border;
 
 	struct list_head list;
@@ -266,12 +265,14 @@ void pheap_abandon(struct pheap *heap);
 int pheap_destroy(struct pheap *heap);
 void pheap_get(struct pheap *heap);
 void pheap_put(struct pheap *heap);
+void pheap_count_failure(struct pheap *heap, int ret);
 int pheap_block_alloc(struct pheap *heap, u64 bytes, u64 align, u64 *addr, u64 *usable);
 int pheap_block_free(struct pheap *heap, u64 addr);
 
 /* region.c */
 int pheap_region_file(struct pheap *heap);
-void pheap_region_fs_put(void);
+void pheap_region_file_put(struct pheap *heap);
+void pheap_region_ctx_put(struct pheap_ctx *ctx);
 int pheap_region_map(struct pheap *heap, unsigned long reserved);
 int pheap_region_unmap(struct pheap *heap);
 int pheap_region_extend_dump(struct pheap *heap, unsigned long committed);

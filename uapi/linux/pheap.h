@@ -129,8 +129,8 @@ struct pheap_ioc_info {
  * largest initial size of a growable heap is its reservation.
  *
  * Errors: EINVAL also for a bad name; ENOMEM: not enough physical memory, or the memory cgroup
- * refuses, or no free address range, or RLIMIT_AS; EDQUOT: a limit of the module for heaps or
- * pages.
+ * refuses, or no free address range, or RLIMIT_AS, or RLIMIT_MEMLOCK after mlockall(MCL_FUTURE);
+ * EDQUOT: a limit of the module for heaps or pages.
  */
 struct pheap_ioc_create {
 	__u32 size;
@@ -181,7 +181,7 @@ struct pheap_ioc_destroy {
  *
  * Errors: EINVAL: bad alignment; ENOSPC: the maximum of the heap is reached, or @bytes is
  * larger than it; ENOMEM: not enough physical memory, or the memory cgroup refuses; EDQUOT: a
- * limit of the module.
+ * limit of the module; EPERM: the range was sealed with mseal(2) and would have to change.
  */
 struct pheap_ioc_alloc {
 	__u32 size;
@@ -279,13 +279,14 @@ struct pheap_ioc_stat {
  * @bytes: in: the committed part shall be at least this large, rounded up to pages
  * @committed_bytes: out: size of the committed part now
  *
- * Does nothing if that much is committed already. With PHEAP_COMMIT_POPULATE the first @bytes
- * are also mapped, so that no access to them causes a page fault (a later fork, or
- * MADV_DONTNEED, can undo the mapping, never the commit). On failure the committed part is what
- * it was.
+ * Does nothing if that much is committed already. With PHEAP_COMMIT_POPULATE the first @bytes are
+ * also mapped, so that no access to them causes a page fault (MADV_DONTNEED can undo the mapping,
+ * and on kernels that do so its page tables, but never the commit). On failure the committed part
+ * is what it was.
  *
  * Errors: ENOSPC: @bytes is larger than the maximum; ENOMEM: not enough physical memory, or the
- * memory cgroup refuses; EDQUOT: a limit of the module.
+ * memory cgroup refuses; EDQUOT: a limit of the module; EPERM: the range was sealed with mseal(2)
+ * and would have to change.
  */
 struct pheap_ioc_commit {
 	__u32 size;
