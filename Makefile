@@ -29,6 +29,7 @@ help:
 	@echo '  make demo [FILE=text] [K=6.12]   a word index in a private heap'
 	@echo '  make check                       all tests, on the kernels 6.1 and 6.12'
 	@echo '  make check-6.1, check-6.12       the tests on one kernel'
+	@echo '  make check-debug                 the tests on a kernel that watches (builds it once)'
 	@echo '  make unit                        the allocator in user space'
 	@echo '  make style                       checkpatch, sparse, kernel-doc, shellcheck, ...'
 	@echo
@@ -92,6 +93,10 @@ check:
 .PHONY: $(KERNELS:%=check-%)
 $(KERNELS:%=check-%): check-%:
 	@tools/check $*
+
+.PHONY: check-debug
+check-debug:
+	@tools/check debug
 
 .PHONY: unit
 unit:
