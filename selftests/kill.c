@@ -232,7 +232,9 @@ TEST_F_TIMEOUT(kill, everything_goes_back_from_any_point, 280)
 	}
 	TH_LOG("%lu kills, %lu operations, %lu of them without memory; %lld bytes still charged",
 	       nr, ops, failures, kernel_settle(rest));
-	EXPECT_GE(rest, kernel_settle(rest));
+	/* KASAN keeps freed objects for a while, and they stay charged. */
+	if (!kernel_is_debug())
+		EXPECT_GE(rest, kernel_settle(rest));
 }
 
 TEST_HARNESS_MAIN

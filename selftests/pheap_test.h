@@ -604,6 +604,15 @@ static inline unsigned long test_scaled(unsigned long count)
 	return count ? count : 1;
 }
 
+/*
+ * Whether this is a kernel like that of make check-debug: what its checkers add to every object
+ * would be measured as ours.
+ */
+static inline bool kernel_is_debug(void)
+{
+	return !access("/sys/kernel/debug/kmemleak", F_OK);
+}
+
 /* xorshift64*: the same numbers on every machine; PHEAP_TEST_SEED=n chooses others. */
 struct rng {
 	uint64_t state;

@@ -28,7 +28,8 @@
  * EINVAL      malformed struct: too short, reserved field not zero, argument out of its domain
  * E2BIG       struct longer than the module knows, with bytes that are not zero beyond that
  * EOPNOTSUPP  a flag that this module does not support
- * EFAULT      the struct, or memory it points to, cannot be read or written
+ * EFAULT      the struct, or memory it points to, cannot be read or written; no block is
+ *             allocated and no heap made then, but what was committed on the way stays
  * ENOENT      no such heap in this process (never created, destroyed, killed by munmap, or
  *             another process's)
  * EPERM       the caller has no address space of its own (a kernel thread)
