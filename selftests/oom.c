@@ -304,13 +304,22 @@ FIXTURE_SETUP(machine)
 	self->available = meminfo("MemAvailable");
 }
 
+/*
+ * What may be missing when all heaps are gone: caches of the kernel, and what KASAN keeps for a
+ * while, a 32nd of the machine.
+ */
+static long long slack(void)
+{
+	return (kernel_is_debug() ? 80 : 24) * MIB;
+}
+
 FIXTURE_TEARDOWN(machine)
 {
 	kills_check(_metadata, &self->kills);
 	EXPECT_EQ(0, nr_heaps_own(self->fd));
 	close(self->fd);
 	EXPECT_TRUE(counters_settle(self->before));
-	EXPECT_LE(self->available - (long long)(24 * MIB), meminfo("MemAvailable"));
+	EXPECT_LE(self->available - slack(), meminfo("MemAvailable"));
 }
 
 TEST_F_TIMEOUT(machine, commit_until_it_is_full_again_and_again, TIMEOUT)
@@ -346,7 +355,7 @@ TEST_F_TIMEOUT(machine, commit_until_it_is_full_again_and_again, TIMEOUT)
 			       self->available / (long long)MIB);
 		EXPECT_EQ(0, raw_destroy(self->fd, c.heap));
 		EXPECT_EQ(self->before.committed_pages, counters_get().committed_pages);
-		EXPECT_LE(self->available - (long long)(24 * MIB), meminfo("MemAvailable"));
+		EXPECT_LE(self->available - slack(), meminfo("MemAvailable"));
 	}
 }
 
@@ -387,15 +396,17 @@ TEST_F_TIMEOUT(machine, alloc_until_it_is_full_and_go_on, TIMEOUT)
 /* Heaps whose cost is page tables, mappings and metadata rather than pages. */
 TEST_F_TIMEOUT(machine, small_heaps_until_it_is_full, TIMEOUT)
 {
+	/* On a debug kernel twenty thousand of them take ten minutes. */
+	__u64 bytes = kernel_is_debug() ? 256 * KIB : 16 * KIB;
 	unsigned long nr = 0;
 	struct pheap_ioc_create c;
 	int r;
 
-	while (!(r = raw_create(self->fd, 16 * KIB, 4 * MIB, 0, NULL, &c)))
+	while (!(r = raw_create(self->fd, bytes, 4 * MIB, 0, NULL, &c)))
 		nr++;
 	EXPECT_EQ(-ENOMEM, r);
-	TH_LOG("%lu heaps of 16 KiB", nr);
-	EXPECT_LE(1000, nr);
+	TH_LOG("%lu heaps of %llu KiB", nr, bytes / KIB);
+	EXPECT_LE(500, nr);
 	EXPECT_TRUE(fork_and_exec_work());
 	for (;;) {
 		static struct pheap_list_entry entries[256];
