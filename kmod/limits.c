@@ -284,15 +284,20 @@ void pheap_metadata_count(struct pheap *heap, long bytes)
 	atomic_long_add(bytes, &pheap_metadata_bytes);
 }
 
+static u64 pheap_limit_bytes(unsigned long pages)
+{
+	return min_t(u64, pages, U64_MAX >> PAGE_SHIFT) << PAGE_SHIFT;
+}
+
 /**
  * pheap_limits_info - the fields of PHEAP_IOC_INFO that tell limits
  * @info: where to put them
  */
 void pheap_limits_info(struct pheap_ioc_info *info)
 {
-	info->system_limit_bytes = (u64)READ_ONCE(system_limit_pages) << PAGE_SHIFT;
-	info->user_limit_bytes = (u64)READ_ONCE(user_limit_pages) << PAGE_SHIFT;
-	info->process_limit_bytes = (u64)READ_ONCE(process_limit_pages) << PAGE_SHIFT;
-	info->reserve_bytes = (u64)READ_ONCE(reserve_pages) << PAGE_SHIFT;
+	info->system_limit_bytes = pheap_limit_bytes(READ_ONCE(system_limit_pages));
+	info->user_limit_bytes = pheap_limit_bytes(READ_ONCE(user_limit_pages));
+	info->process_limit_bytes = pheap_limit_bytes(READ_ONCE(process_limit_pages));
+	info->reserve_bytes = pheap_limit_bytes(READ_ONCE(reserve_pages));
 	info->user_limit_heaps = READ_ONCE(user_limit_heaps);
 }

@@ -726,7 +726,9 @@ int pheap_region_populate(struct pheap *heap, unsigned long from, unsigned long 
 	}
 	mmap_read_unlock(mm);
 	memalloc_noreclaim_restore(noreclaim);
-	return ret == -EFAULT ? -ENOMEM : ret;
+	if (ret == -EFAULT)
+		ret = pheap_is_dead(heap) ? -ENOENT : -ENOMEM;
+	return ret;
 }
 
 /**
