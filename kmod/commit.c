@@ -293,8 +293,8 @@ static int pheap_commit_locked(struct pheap *heap, unsigned long bytes, bool all
 	if (ret)
 		return ret;
 	/*
-	 * What cannot succeed shall not first take metadata and the page cache. Filling a chunk looks
-	 * itself, and looking costs 360 instructions.
+	 * What cannot succeed shall not first take metadata and the page cache. Filling a chunk
+	 * looks itself, and looking costs 360 instructions.
 	 */
 	if (to - from > PHEAP_BACKING_PAGES) {
 		ret = pheap_memory_claim(to - from);
