@@ -67,6 +67,9 @@ static void *pheap_table_alloc(struct pheap *heap, size_t bytes)
 
 static void pheap_table_free(struct pheap *heap, void *mem, size_t bytes)
 {
+	/* The embedded ones end with the heap. */
+	if (mem == &heap->first_chunk || mem == heap->first_pages)
+		return;
 	pheap_metadata_count(heap, -(long)bytes);
 	kvfree(mem);
 }
@@ -125,8 +128,6 @@ static void pheap_slot_free(struct pheap *heap, unsigned long *slot, unsigned lo
 	struct page **pages = (struct page **)*slot;
 	unsigned long i;
 
-	if (!*slot)
-		return;
 	if (*slot & PHEAP_FOLIO) {
 		pheap_folio_free((struct folio *)(*slot & ~PHEAP_FOLIO));
 		*slot = 0;
@@ -134,7 +135,7 @@ static void pheap_slot_free(struct pheap *heap, unsigned long *slot, unsigned lo
 	}
 	for (i = from; i < PHEAP_SLOT_PAGES; i++) {
 		if (!pages[i])
-			continue;
+			break;
 		pheap_folio_free(page_folio(pages[i]));
 		pages[i] = NULL;
 	}
@@ -170,6 +171,8 @@ static void pheap_backing_free(struct pheap *heap, unsigned long from)
 			unsigned long start = max(first, s << PHEAP_SLOT_ORDER) &
 					      (PHEAP_SLOT_PAGES - 1);
 
+			if (!chunk->slot[s])
+				break;
 			pheap_slot_free(heap, &chunk->slot[s], start);
 		}
 		if (!first) {
@@ -194,7 +197,9 @@ static int pheap_slot_fill(struct pheap *heap, unsigned long *slot, unsigned lon
 			return 0;
 		}
 	}
-	if (!*slot)
+	if (!*slot && slot == heap->first_chunk.slot)
+		*slot = (unsigned long)heap->first_pages;
+	else if (!*slot)
 		*slot = (unsigned long)pheap_table_alloc(heap, PHEAP_SLOT_PAGES * sizeof(*pages));
 	pages = (struct page **)*slot;
 	if (!pages)
@@ -230,7 +235,9 @@ static int pheap_chunk_fill(struct pheap *heap, unsigned long index, unsigned lo
 			return 0;
 		}
 	}
-	if (!*entry)
+	if (!*entry && index < PHEAP_BACKING_PAGES)
+		*entry = (unsigned long)&heap->first_chunk;
+	else if (!*entry)
 		*entry = (unsigned long)pheap_table_alloc(heap, sizeof(*chunk));
 	chunk = (struct pheap_backing_chunk *)*entry;
 	if (!chunk)

@@ -179,6 +179,8 @@ enum pheap_state {
  * @committed: bytes committed; written with release under grow_lock, read with acquire by the
  *	fault handler
  * @backing: table of pages; written under grow_lock, read under RCU
+ * @first_chunk: the chunk of the first 2 MiB, embedded because every heap has it
+ * @first_pages: the array of its first slot, for heaps that begin with less than 64 KiB
  * @nr_faults: page faults; atomic
  * @metadata_bytes: kernel memory of the heap; atomic, because tables and core count it
  * @nr_failures: allocations and commits that failed; atomic
@@ -210,6 +212,8 @@ struct pheap {
 	unsigned long state;
 	unsigned long committed;
 	struct pheap_backing __rcu *backing;
+	struct pheap_backing_chunk first_chunk;
+	struct page *first_pages[PHEAP_SLOT_PAGES];
 	atomic_long_t nr_faults;
 	atomic_long_t metadata_bytes;
 	atomic_long_t nr_failures;
