@@ -328,6 +328,38 @@ int pheap_block_alloc(struct pheap *heap, u64 bytes, u64 align, u64 *addr, u64 *
 }
 
 /**
+ * pheap_reset - free all blocks
+ * @heap: the heap
+ *
+ * Once begun it runs to its end: it allocates nothing, and takes much less time than it took to
+ * commit the pages.
+ *
+ * Return: 0; -ENOENT if the heap died, -EINTR on a fatal signal.
+ * Context: process context, may sleep.
+ */
+int pheap_reset(struct pheap *heap)
+{
+	bool more;
+	u32 end = 0;
+
+	/* Allocations that find too little while it runs wait here for the rest. */
+	if (mutex_lock_killable(&heap->grow_lock))
+		return -EINTR;
+	if (pheap_is_dead(heap)) {
+		mutex_unlock(&heap->grow_lock);
+		return -ENOENT;
+	}
+	do {
+		spin_lock(&heap->lock);
+		more = pheap_core_reset(&heap->core, &end);
+		spin_unlock(&heap->lock);
+		cond_resched();
+	} while (more);
+	mutex_unlock(&heap->grow_lock);
+	return 0;
+}
+
+/**
  * pheap_block_free - free a block
  * @heap: the heap
  * @addr: its address

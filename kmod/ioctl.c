@@ -44,6 +44,7 @@ struct pheap_cmd {
 		struct pheap_ioc_stat stat;
 		struct pheap_ioc_commit commit;
 		struct pheap_ioc_list list;
+		struct pheap_ioc_reset reset;
 	} arg;
 };
 
@@ -63,7 +64,7 @@ static int pheap_do_info(struct pheap_cmd *cmd)
 		.size = info->size,
 		.abi_version = PHEAP_ABI_VERSION,
 		.page_bytes = PAGE_SIZE,
-		.features = PHEAP_FEATURE_NAMES,
+		.features = PHEAP_FEATURE_NAMES | PHEAP_FEATURE_RESET,
 		.max_reserve_bytes = PHEAP_MAX_RESERVE,
 		.max_align_bytes = PHEAP_MAX_ALIGN,
 		.small_heap_bytes = PHEAP_SMALL_HEAP_BYTES,
@@ -350,6 +351,18 @@ out:
 	return ret;
 }
 
+static int pheap_do_reset(struct pheap_cmd *cmd)
+{
+	struct pheap *heap = pheap_find_alive(cmd, cmd->arg.reset.heap);
+	int ret;
+
+	if (IS_ERR(heap))
+		return PTR_ERR(heap);
+	ret = pheap_reset(heap);
+	pheap_put(heap);
+	return ret;
+}
+
 /**
  * struct pheap_cmd_desc - how to handle a command
  * @cmd: ioctl number
@@ -391,6 +404,7 @@ static const struct pheap_cmd_desc pheap_cmds[] = {
 	PHEAP_CMD(PHEAP_IOC_COMMIT, pheap_do_commit, pheap_ioc_commit, committed_bytes,
 		  PHEAP_COMMIT_POPULATE, true),
 	PHEAP_CMD(PHEAP_IOC_LIST, pheap_do_list, pheap_ioc_list, reserved, 0, true),
+	PHEAP_CMD(PHEAP_IOC_RESET, pheap_do_reset, pheap_ioc_reset, heap, 0, false),
 };
 
 /* The ABI: these sizes are what 64-bit and 32-bit programs pass. */
@@ -404,6 +418,7 @@ static_assert(sizeof(struct pheap_ioc_stat) == 112);
 static_assert(sizeof(struct pheap_ioc_commit) == 32);
 static_assert(sizeof(struct pheap_list_entry) == 64);
 static_assert(sizeof(struct pheap_ioc_list) == 32);
+static_assert(sizeof(struct pheap_ioc_reset) == 16);
 
 /**
  * pheap_ioctl - a command from user space

@@ -272,6 +272,7 @@ void pheap_put(struct pheap *heap);
 void pheap_count_failure(struct pheap *heap, int ret);
 int pheap_block_alloc(struct pheap *heap, u64 bytes, u64 align, u64 *addr, u64 *usable);
 int pheap_block_free(struct pheap *heap, u64 addr);
+int pheap_reset(struct pheap *heap);
 
 /* region.c */
 int pheap_region_file(struct pheap *heap);

@@ -21,6 +21,7 @@ static_assert(sizeof(struct pheap_ioc_size) == 32, "size");
 static_assert(sizeof(struct pheap_ioc_stat) == 112, "stat");
 static_assert(sizeof(struct pheap_ioc_commit) == 32, "commit");
 static_assert(sizeof(struct pheap_ioc_list) == 32, "list");
+static_assert(sizeof(struct pheap_ioc_reset) == 16, "reset");
 static_assert(sizeof(struct pheap_list_entry) == 64, "list entry");
 
 /* Whether the command did what fill_valid() asked for, and nothing else. */
@@ -34,6 +35,8 @@ static bool command_took_effect(unsigned int cmd, const struct snapshot *a,
 		return b->nr_heaps == a->nr_heaps - 1 && b->stat_result == -ENOENT;
 	case PHEAP_IOC_ALLOC:
 		return b->stat.nr_blocks == a->stat.nr_blocks + 1;
+	case PHEAP_IOC_RESET:
+		return a->stat.nr_blocks == 1 && b->stat.nr_blocks == 0;
 	case PHEAP_IOC_FREE:
 		return b->stat.nr_blocks == a->stat.nr_blocks - 1;
 	case PHEAP_IOC_COMMIT:
@@ -109,6 +112,11 @@ FIXTURE_VARIANT_ADD(command, commit)
 FIXTURE_VARIANT_ADD(command, list)
 {
 	.cmd = PHEAP_IOC_LIST, .bytes = 32, .writes = true,
+};
+
+FIXTURE_VARIANT_ADD(command, reset)
+{
+	.cmd = PHEAP_IOC_RESET, .bytes = 16,
 };
 
 FIXTURE_SETUP(command)

@@ -58,6 +58,7 @@ static inline void fill_valid(struct env *e, unsigned int cmd, void *buf)
 		struct pheap_ioc_stat stat;
 		struct pheap_ioc_commit commit;
 		struct pheap_ioc_list list;
+		struct pheap_ioc_reset reset;
 	} u;
 	__u32 size = 0;
 
@@ -107,6 +108,10 @@ static inline void fill_valid(struct env *e, unsigned int cmd, void *buf)
 		u.list.nr_entries = ARRAY_LEN(e->entries);
 		u.list.entry_bytes = sizeof(e->entries[0]);
 		u.list.reserved = 0;
+		break;
+	case PHEAP_IOC_RESET:
+		size = sizeof(u.reset);
+		u.reset.heap = e->heap;
 		break;
 	}
 	u.info.size = size;

@@ -138,6 +138,13 @@ static inline int raw_free(int fd, __u64 heap, const void *p)
 	return raw_ioctl(fd, PHEAP_IOC_FREE, &f);
 }
 
+static inline int raw_reset(int fd, __u64 heap)
+{
+	struct pheap_ioc_reset r = { .size = sizeof(r), .heap = heap };
+
+	return raw_ioctl(fd, PHEAP_IOC_RESET, &r);
+}
+
 static inline int raw_size(int fd, __u64 heap, const void *p, __u64 *usable)
 {
 	struct pheap_ioc_size s = {

@@ -40,6 +40,8 @@
 
 /* Spares kept for callers that come; more of them come from ended spans. */
 #define MAX_GIVEN_SPARES	4U
+/* Descriptors that one step of a reset looks at, and a span more. */
+#define RESET_STEP	1024U
 /* A span takes at most this part of the committed pages. */
 #define COMMITTED_PER_SPAN	64U
 
@@ -175,8 +177,8 @@ static void spare_put(struct pheap_lists *lists, void *mem)
 	lists->nr_spares++;
 }
 
-/* Make a span that is in no list any more free pages. */
-static void span_destroy(struct pheap_core *core, u32 page)
+/* Make a span that is in no list any more pages that are nothing; their number. */
+static u32 span_dissolve(struct pheap_core *core, u32 page)
 {
 	struct pheap_page *desc = pheap_page(core, page);
 	u32 len = desc->len;
@@ -186,7 +188,13 @@ static void span_destroy(struct pheap_core *core, u32 page)
 		spare_put(core->pages.lists, (void *)(unsigned long)*pheap_mask(core, page));
 	for (i = 0; i < len; i++)
 		pheap_page(core, page + i)->kind = PHEAP_PAGE_NONE;
-	pheap_run_give(core, page, len);
+	return len;
+}
+
+/* Make it free pages. */
+static void span_destroy(struct pheap_core *core, u32 page)
+{
+	pheap_run_give(core, page, span_dissolve(core, page));
 }
 
 /* Give kept spans back to the free runs; false if there was none. */
@@ -477,6 +485,34 @@ int pheap_blocks_free(struct pheap_core *core, u64 offset, u64 *usable)
 		return span_emptied(core, block.page, nfree);
 	}
 	return moves ? span_moved(core, block.page, nfree) : 0;
+}
+
+void pheap_blocks_reset(struct pheap_core *core)
+{
+	pheap_lists_clear(core->pages.lists);
+}
+
+bool pheap_blocks_reset_step(struct pheap_core *core, u32 end)
+{
+	u32 first = core->nr_pages, page = first, looks = 0;
+
+	while (page < end && looks < RESET_STEP) {
+		struct pheap_page *desc = pheap_page(core, page);
+		u32 len = desc->len;
+
+		if (desc->kind == PHEAP_PAGE_SPAN) {
+			looks += span_dissolve(core, page);
+		} else {
+			/* A block, or a free run, which has a tail. */
+			desc->kind = PHEAP_PAGE_NONE;
+			pheap_page(core, page + len - 1)->kind = PHEAP_PAGE_NONE;
+			looks += 2;
+		}
+		page += len;
+	}
+	core->nr_pages = page;
+	pheap_run_give(core, first, page - first);
+	return page < end;
 }
 
 size_t pheap_blocks_spare_bytes(const struct pheap_core *core, u64 bytes)

@@ -46,6 +46,24 @@ u64 pheap_blocks_need(const struct pheap_core *core, u64 bytes, u64 align);
 int pheap_blocks_free(struct pheap_core *core, u64 offset, u64 *usable);
 
 /**
+ * pheap_blocks_reset() - forget all blocks and free runs
+ * @core: a pages heap with no page that counts as committed; its lists are those of before
+ *
+ * Context: Locked. To be followed by pheap_blocks_reset_step().
+ */
+void pheap_blocks_reset(struct pheap_core *core);
+
+/**
+ * pheap_blocks_reset_step() - make some pages free memory, whatever they were
+ * @core: a pages heap in which the pages from nr_pages on are in no list
+ * @end: pages there are
+ *
+ * Context: Locked. Looks at a bounded number of descriptors.
+ * Return: true if not all pages are free memory yet.
+ */
+bool pheap_blocks_reset_step(struct pheap_core *core, u32 end);
+
+/**
  * pheap_blocks_size() - usable size of a block or run
  * @core: a pages heap
  * @offset: distance from the base, less than the committed size

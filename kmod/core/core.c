@@ -139,6 +139,24 @@ int pheap_core_free(struct pheap_core *core, u64 addr)
 	return 0;
 }
 
+bool pheap_core_reset(struct pheap_core *core, u32 *end)
+{
+	if (!*end) {
+		*end = core->nr_pages;
+		core->nr_frees = core->nr_allocs;
+		core->allocated_bytes = 0;
+		if (!*end)
+			return false;
+		if (is_units(core)) {
+			pheap_units_reset(core);
+			return false;
+		}
+		core->nr_pages = 0;
+		pheap_blocks_reset(core);
+	}
+	return pheap_blocks_reset_step(core, *end);
+}
+
 int pheap_core_size(const struct pheap_core *core, u64 addr, u64 *usable)
 {
 	if (is_outside(core, addr))

@@ -16,8 +16,9 @@
  *
  * - Functions marked "Locked" are called under one lock that serialises them for this core.
  * - pheap_core_grow_prepare(), pheap_core_grow_finish() and pheap_core_destroy() allocate or free
- *   memory and may sleep; one prepare, commit, finish sequence is serialised by the caller against
- *   the next (in the module: the heap's grow mutex), and prepare and finish run without the lock.
+ *   memory and may sleep; one prepare, commit, finish sequence, or one reset with all its steps, is
+ *   serialised by the caller against the next (in the module: the heap's grow mutex), and prepare
+ *   and finish run without the lock.
  * - All errors are negative errno values. After an error the core is what it was.
  * - A core is not moved in memory once it is set up.
  *
@@ -95,7 +96,7 @@ struct pheap_pages {
  * struct pheap_core - the allocator of one heap
  * @base: address of the reservation, page aligned
  * @reserved_pages: size of the reservation
- * @nr_pages: size of the committed part
+ * @nr_pages: size of the committed part; less during pheap_core_reset()
  * @allocated_bytes: sum of the usable sizes of all live blocks
  * @nr_allocs: blocks allocated since init
  * @nr_frees: blocks freed since init
@@ -298,6 +299,22 @@ u64 pheap_core_need(const struct pheap_core *core, u64 bytes, u64 align);
  * Return: 0, or -EINVAL, and nothing changed, if @addr is not the start of a live block.
  */
 int pheap_core_free(struct pheap_core *core, u64 addr);
+
+/**
+ * pheap_core_reset() - free all blocks
+ * @core: the core
+ * @end: 0 at first; kept by the caller from step to step
+ *
+ * With the first step there is no live block any more, and no page either: as far as the core knows
+ * nothing is committed. Each step then gives some pages back to it as free memory, from the lowest
+ * up, as growing does, until it has them all; what is allocated in between lies below and stays. So
+ * a step is short, and still all blocks are freed at one instant. It costs time by what was in use,
+ * not by what is committed. There must be no growth from the first to the last step.
+ *
+ * Context: Locked; the lock may be dropped between two steps.
+ * Return: true if another step is needed.
+ */
+bool pheap_core_reset(struct pheap_core *core, u32 *end);
 
 /**
  * pheap_core_size() - usable size of a block

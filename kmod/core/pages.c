@@ -56,6 +56,15 @@ void pheap_list_del(struct pheap_core *core, u32 *head, u32 page)
 		pheap_page(core, desc->next)->prev = desc->prev;
 }
 
+void pheap_lists_clear(struct pheap_lists *lists)
+{
+	/* All heads PHEAP_NONE. */
+	memset(lists->runs, 0xff, sizeof(lists->runs));
+	memset(lists->spans, 0xff, sizeof(lists->spans));
+	memset(lists->empty, 0xff, sizeof(lists->empty));
+	memset(lists->runs_used, 0, sizeof(lists->runs_used));
+}
+
 static size_t table_bytes(u32 slots)
 {
 	return (size_t)slots * sizeof(struct pheap_chunk);
@@ -131,11 +140,7 @@ void pheap_pages_commit(struct pheap_core *core, struct pheap_core_grow *grow)
 	struct pheap_pages *pages = &core->pages;
 
 	if (grow->lists) {
-		/* All heads PHEAP_NONE, then what is not a head. */
-		memset(grow->lists, 0xff, sizeof(*grow->lists));
-		memset(grow->lists->runs_used, 0, sizeof(grow->lists->runs_used));
-		grow->lists->nr_spares = 0;
-		grow->lists->spares = NULL;
+		pheap_lists_clear(grow->lists);
 		pages->lists = grow->lists;
 		pages->table = &pages->first;
 		pages->table_slots = 1;

@@ -149,6 +149,14 @@ void pheap_list_add(struct pheap_core *core, u32 *head, u32 page);
 void pheap_list_del(struct pheap_core *core, u32 *head, u32 page);
 
 /**
+ * pheap_lists_clear() - make all lists empty; spares stay
+ * @lists: the lists
+ *
+ * Context: Locked, or nobody knows them yet.
+ */
+void pheap_lists_clear(struct pheap_lists *lists);
+
+/**
  * pheap_pages_destroy() - free all metadata but bitmaps of spans
  * @core: a pages heap
  *

@@ -384,14 +384,31 @@ int pheap_units_free(struct pheap_core *core, u64 offset, u64 *usable)
 	return 0;
 }
 
-static size_t bits_bytes(u32 slots)
-{
-	return (size_t)slots * 2 * PAGE_WORDS * sizeof(u64);
-}
-
 static size_t longest_bytes(u32 slots)
 {
 	return (size_t)slots * sizeof(u32);
+}
+
+void pheap_units_reset(struct pheap_core *core)
+{
+	struct pheap_units *units = &core->units;
+	u32 page = next_used_page(core, 0);
+
+	while (page < core->nr_pages) {
+		memset(units->busy + page * PAGE_WORDS, 0, PAGE_WORDS * sizeof(u64));
+		memset(units->start + page * PAGE_WORDS, 0, PAGE_WORDS * sizeof(u64));
+		page = next_used_page(core, page + 1);
+	}
+	set_range(units->empty, 0, core->nr_pages);
+	/* One free run, which starts in the first page. */
+	memset(units->longest, 0, longest_bytes(core->nr_pages));
+	memset(units->group, 0, sizeof(units->group));
+	raise_bounds(core, 0, nr_units(core));
+}
+
+static size_t bits_bytes(u32 slots)
+{
+	return (size_t)slots * 2 * PAGE_WORDS * sizeof(u64);
 }
 
 int pheap_units_prepare(struct pheap_core *core, struct pheap_core_grow *grow)

@@ -80,6 +80,14 @@ u64 pheap_units_need(const struct pheap_core *core, u64 bytes, u64 align);
 int pheap_units_free(struct pheap_core *core, u64 offset, u64 *usable);
 
 /**
+ * pheap_units_reset() - free all blocks
+ * @core: a units heap with something committed
+ *
+ * Context: Locked. Clears at most 17 KiB.
+ */
+void pheap_units_reset(struct pheap_core *core);
+
+/**
  * pheap_units_size() - usable size of a block
  * @core: a units heap
  * @offset: distance from the base, less than the committed size

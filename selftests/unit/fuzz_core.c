@@ -99,6 +99,8 @@ static void operate(struct heap *heap, struct input *in)
 			heap_grow(heap, pages << PAGE_SHIFT);
 		heap->fail_in = 0;
 		heap->spares = op & 8;
+		if (op / 8 == 31)
+			heap_reset(heap);
 		break;
 	}
 	}

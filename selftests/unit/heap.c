@@ -249,6 +249,37 @@ void heap_free_all(struct heap *heap)
 		heap_free(heap, heap->nr_blocks - 1);
 }
 
+/* The core has no live block any more: neither has the shadow. */
+static void forget_blocks(struct heap *heap)
+{
+	memset(heap->busy, 0, (heap->limit / UNIT / 64 + 1) * sizeof(*heap->busy));
+	memset(heap->start, 0, heap->limit / UNIT * sizeof(*heap->start));
+	heap->nr_blocks = 0;
+	heap->requested = 0;
+	heap->usable = 0;
+}
+
+void heap_reset(struct heap *heap)
+{
+	u64 committed = heap_committed(heap);
+	u64 last = heap->nr_blocks ? heap->blocks[heap->nr_blocks - 1].addr : 0;
+	u64 bytes = 16;
+	u32 end = 0;
+	bool more;
+
+	more = pheap_core_reset(&heap->core, &end);
+	forget_blocks(heap);
+	heap_refuse(heap, last);
+	while (more) {
+		CHECK_CMP(heap_committed(heap), <, committed);
+		heap_check(heap);
+		heap_try(heap, bytes, PHEAP_MIN_ALIGN, PHEAP_CORE_EASY);
+		bytes = bytes * 3 % 50000;
+		more = pheap_core_reset(&heap->core, &end);
+	}
+	CHECK_CMP(heap_committed(heap), ==, committed);
+}
+
 void heap_free_some(struct heap *heap, struct unit_random *random, u32 percent)
 {
 	u32 left = heap->nr_blocks - (u64)heap->nr_blocks * percent / 100;

@@ -90,6 +90,8 @@ int heap_alloc(struct heap *heap, u64 bytes, u64 align);
 /* Free block number @nr; the last block takes its number. */
 void heap_free(struct heap *heap, u32 nr);
 void heap_free_all(struct heap *heap);
+/* All three figures of what lives become 0 with the first step; allocates between the steps. */
+void heap_reset(struct heap *heap);
 /* Free in an order without pattern. */
 void heap_free_some(struct heap *heap, struct unit_random *random, u32 percent);
 /* Number of the live block at @addr, or -1. */

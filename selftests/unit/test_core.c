@@ -226,6 +226,82 @@ static void damage_is_seen(void)
 	heap_destroy(&heap);
 }
 
+static void reset_of_nothing(void)
+{
+	u32 i, end;
+
+	for (i = 0; i < ARRAY_SIZE(reservations); i++) {
+		heap_create(&heap, reservations[i], 0);
+		end = 0;
+		CHECK(!pheap_core_reset(&heap.core, &end));
+		heap_check(&heap);
+		CHECK(heap_grow(&heap, reservations[i]) == 0);
+		heap_reset(&heap);
+		heap_check(&heap);
+		CHECK_CMP(heap.nr_blocks, ==, 0);
+		CHECK(heap_try(&heap, reservations[i], 16, PHEAP_CORE_EASY) >= 0);
+		heap_reset(&heap);
+		heap_check(&heap);
+		CHECK(heap_try(&heap, reservations[i], 16, PHEAP_CORE_EASY) >= 0);
+		heap_destroy(&heap);
+	}
+}
+
+/* Blocks of all sizes, holes between them: all free, their memory in one piece, metadata kept. */
+static void reset_frees_everything(void)
+{
+	u32 i, j, round;
+	u64 first;
+
+	for (i = 0; i < ARRAY_SIZE(reservations); i++) {
+		heap_create(&heap, reservations[i], PAGE_SIZE);
+		for (round = 0; round < 5; round++) {
+			size_t meta;
+
+			for (j = 0; j < 400; j++)
+				heap_alloc(&heap, j * j % 5000, 16);
+			heap_free_some(&heap, &unit_rng, round * 20);
+			CHECK(heap.nr_blocks > 0);
+			first = heap.blocks[0].addr;
+			meta = heap.meta_bytes;
+			heap_reset(&heap);
+			heap_refuse(&heap, first);
+			heap_check(&heap);
+			CHECK_CMP(heap.nr_blocks, ==, 0);
+			CHECK_CMP(heap.meta_bytes, ==, meta);
+			CHECK(heap_has_room(&heap, heap_committed(&heap), 16));
+			CHECK(heap_try(&heap, heap_committed(&heap), 16, PHEAP_CORE_EASY) == 0);
+			heap_free_all(&heap);
+			heap_check(&heap);
+		}
+		heap_destroy(&heap);
+	}
+}
+
+/* More than one step's worth of spans and runs; heap_reset() allocates between the steps. */
+static void reset_in_steps(void)
+{
+	u32 round, end;
+
+	heap_create(&heap, 64 * MIB, 64 * MIB);
+	for (round = 0; round < 3; round++) {
+		while (heap_try(&heap, unit_between(&unit_rng, 0, 20000), 16, PHEAP_CORE_EASY) >= 0)
+			;
+		heap_free_some(&heap, &unit_rng, 30);
+		heap_reset(&heap);
+		CHECK_CMP(heap.nr_blocks, >=, 8);
+		heap_check(&heap);
+	}
+	/* What is not in use is not looked at: one step does. */
+	heap_free_all(&heap);
+	heap_try(&heap, 100, 16, PHEAP_CORE_EASY);
+	end = 0;
+	CHECK(!pheap_core_reset(&heap.core, &end));
+	CHECK_CMP(end, ==, heap.core.nr_pages);
+	heap_refuse(&heap, heap.blocks[0].addr);
+	heap_destroy(&heap);
+}
+
 static void destroy_frees_what_lives(void)
 {
 	u32 i, j;
@@ -247,6 +323,9 @@ static const struct unit_test tests[] = {
 	UNIT_TEST(growth_given_up),
 	UNIT_TEST(figures),
 	UNIT_TEST(damage_is_seen),
+	UNIT_TEST(reset_of_nothing),
+	UNIT_TEST(reset_frees_everything),
+	UNIT_TEST(reset_in_steps),
 	UNIT_TEST(destroy_frees_what_lives),
 };
 

@@ -96,6 +96,9 @@ static void run(const struct shape *shape, u64 nr)
 		} else if (heap.nr_blocks) {
 			heap_free(&heap, unit_between(&unit_rng, 0, heap.nr_blocks - 1));
 		}
+		/* A reset clears the shadow, which is as large as the heap. */
+		if (i % (4 * shape->check_every) == 0)
+			heap_reset(&heap);
 		if (i % shape->check_every == 0) {
 			heap_check(&heap);
 			checks++;

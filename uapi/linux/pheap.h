@@ -98,6 +98,8 @@ struct pheap_ioc_info {
 
 /* Feature bits: PHEAP_IOC_CREATE takes a name. */
 #define PHEAP_FEATURE_NAMES (1ULL << 0)
+/* PHEAP_IOC_RESET is there. */
+#define PHEAP_FEATURE_RESET (1ULL << 1)
 
 /* PHEAP_IOC_CREATE and PHEAP_IOC_COMMIT: map the committed pages now, not at first touch. */
 #define PHEAP_COMMIT_POPULATE (1U << 0)
@@ -339,6 +341,28 @@ struct pheap_ioc_list {
 	__u32 reserved;
 };
 
+/**
+ * struct pheap_ioc_reset - PHEAP_IOC_RESET: free all blocks of a heap
+ * @size: in: sizeof(struct pheap_ioc_reset)
+ * @flags: in: must be zero
+ * @heap: in: identifier
+ *
+ * All blocks that are live when the command takes effect are freed at once; their addresses are
+ * refused from then on like those of any freed block. The committed part stays as it is, with its
+ * mapping. Blocks that other threads allocate meanwhile were allocated either before that instant,
+ * and are freed, or after it, and stay. Takes time by what the blocks covered, not by what is
+ * committed.
+ *
+ * There if INFO has PHEAP_FEATURE_RESET.
+ *
+ * Errors: only the common ones.
+ */
+struct pheap_ioc_reset {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 heap;
+};
+
 #define PHEAP_IOC_INFO		_IO(PHEAP_IOC_TYPE, 0x00)
 #define PHEAP_IOC_CREATE	_IO(PHEAP_IOC_TYPE, 0x01)
 #define PHEAP_IOC_DESTROY	_IO(PHEAP_IOC_TYPE, 0x02)
@@ -348,5 +372,6 @@ struct pheap_ioc_list {
 #define PHEAP_IOC_STAT		_IO(PHEAP_IOC_TYPE, 0x06)
 #define PHEAP_IOC_COMMIT	_IO(PHEAP_IOC_TYPE, 0x07)
 #define PHEAP_IOC_LIST		_IO(PHEAP_IOC_TYPE, 0x08)
+#define PHEAP_IOC_RESET		_IO(PHEAP_IOC_TYPE, 0x09)
 
 #endif /* _UAPI_LINUX_PHEAP_H */
