@@ -236,13 +236,24 @@ void pheap_count_failure(struct pheap *heap, int ret)
 		atomic_long_inc(&heap->nr_failures);
 }
 
-static int pheap_core_try(struct pheap *heap, u64 bytes, u64 align, enum pheap_core_effort effort,
-			  u64 *addr, u64 *usable)
+static int pheap_core_request(struct pheap *heap, struct pheap_request *req,
+			      enum pheap_core_effort effort)
+{
+	lockdep_assert_held(&heap->lock);
+	if (req->batch)
+		return pheap_core_alloc_batch(&heap->core, req->bytes, effort, req->nr_blocks,
+					      req->nr_groups, req->batch);
+	return pheap_core_alloc(&heap->core, req->bytes, req->align, effort, &req->addr,
+				&req->usable);
+}
+
+static int pheap_core_try(struct pheap *heap, struct pheap_request *req,
+			  enum pheap_core_effort effort)
 {
 	int ret;
 
 	spin_lock(&heap->lock);
-	ret = pheap_core_alloc(&heap->core, bytes, align, effort, addr, usable);
+	ret = pheap_core_request(heap, req, effort);
 	spin_unlock(&heap->lock);
 	return ret;
 }
@@ -268,7 +279,7 @@ static void pheap_core_equip(struct pheap *heap, u64 bytes)
 }
 
 /* The committed part has no room: grow it, or else look closer. */
-static int pheap_block_alloc_slow(struct pheap *heap, u64 bytes, u64 align, u64 *addr, u64 *usable)
+static int pheap_block_alloc_slow(struct pheap *heap, struct pheap_request *req)
 {
 	u64 need;
 	int err, ret;
@@ -277,8 +288,8 @@ static int pheap_block_alloc_slow(struct pheap *heap, u64 bytes, u64 align, u64 
 		return -EINTR;
 	do {
 		spin_lock(&heap->lock);
-		ret = pheap_core_alloc(&heap->core, bytes, align, PHEAP_CORE_EASY, addr, usable);
-		need = ret ? pheap_core_need(&heap->core, bytes, align) : 0;
+		ret = pheap_core_request(heap, req, PHEAP_CORE_EASY);
+		need = ret ? pheap_core_need(&heap->core, req->bytes, req->align) : 0;
 		spin_unlock(&heap->lock);
 		if (!ret)
 			goto out;
@@ -294,8 +305,7 @@ static int pheap_block_alloc_slow(struct pheap *heap, u64 bytes, u64 align, u64 
 	} while (!err);
 
 	ret = err;
-	if (!pheap_is_dead(heap) &&
-	    !pheap_core_try(heap, bytes, align, PHEAP_CORE_LAST, addr, usable))
+	if (!pheap_is_dead(heap) && !pheap_core_try(heap, req, PHEAP_CORE_LAST))
 		ret = 0;
 out:
 	mutex_unlock(&heap->grow_lock);
@@ -303,25 +313,24 @@ out:
 }
 
 /**
- * pheap_block_alloc - allocate a block
+ * pheap_block_alloc - allocate a block, or blocks of one size
  * @heap: the heap
- * @bytes: size wanted
- * @align: power of two, 16 at least
- * @addr: where to put the address
- * @usable: where to put the usable size
+ * @req: what is wanted, and where its answer goes
+ *
+ * The heap grows only if there is no block at all; a batch may be smaller than it was asked for.
  *
  * Return: 0, -ENOSPC, -ENOMEM, -EDQUOT, -ENOENT if the heap died, -EINTR on a fatal signal.
  * Context: process context of the owner, may sleep.
  */
-int pheap_block_alloc(struct pheap *heap, u64 bytes, u64 align, u64 *addr, u64 *usable)
+int pheap_block_alloc(struct pheap *heap, struct pheap_request *req)
 {
 	int ret = -ENOSPC;
 
-	if (likely(bytes <= heap->reserved)) {
-		pheap_core_equip(heap, bytes);
-		ret = pheap_core_try(heap, bytes, align, PHEAP_CORE_EASY, addr, usable);
+	if (likely(req->bytes <= heap->reserved)) {
+		pheap_core_equip(heap, req->bytes);
+		ret = pheap_core_try(heap, req, PHEAP_CORE_EASY);
 		if (unlikely(ret))
-			ret = pheap_block_alloc_slow(heap, bytes, align, addr, usable);
+			ret = pheap_block_alloc_slow(heap, req);
 	}
 	pheap_count_failure(heap, ret);
 	return ret;
@@ -377,4 +386,38 @@ int pheap_block_free(struct pheap *heap, u64 addr)
 		heap->bad_frees++;
 	spin_unlock(&heap->lock);
 	return ret;
+}
+
+/**
+ * pheap_block_free_some - free blocks
+ * @heap: the heap
+ * @addrs: their addresses; 0 is passed over
+ * @nr: how many, at most 64
+ *
+ * Return: a bit for each that is not a live block.
+ * Context: process context.
+ */
+u64 pheap_block_free_some(struct pheap *heap, const u64 *addrs, u32 nr)
+{
+	u64 refused;
+
+	spin_lock(&heap->lock);
+	refused = pheap_core_free_batch(&heap->core, addrs, nr);
+	heap->bad_frees += hweight64(refused);
+	spin_unlock(&heap->lock);
+	return refused;
+}
+
+/**
+ * pheap_batch_free - free the blocks of a batch that nobody was told of
+ * @heap: the heap
+ * @batch: what pheap_block_alloc() returned
+ *
+ * Context: process context.
+ */
+void pheap_batch_free(struct pheap *heap, const struct pheap_core_batch *batch)
+{
+	spin_lock(&heap->lock);
+	pheap_core_free_groups(&heap->core, batch);
+	spin_unlock(&heap->lock);
 }

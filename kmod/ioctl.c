@@ -4,11 +4,11 @@
  *
  * A handler gets its struct copied in (longer ones checked for zeroes, shorter ones filled with
  * them), checks it, finds the heap, acts, and leaves its results in the struct, which is then
- * copied out at the size the caller knows. Only CREATE and ALLOC copy out themselves, because a
- * heap or block that the caller cannot be told of must not stay. uapi/linux/pheap.h tells the
- * semantics and every errno.
+ * copied out at the size the caller knows. CREATE, ALLOC and ALLOC_BATCH copy out themselves,
+ * because a heap or block that the caller cannot be told of must not stay, and FREE_BATCH, because
+ * it must not free before. uapi/linux/pheap.h tells the semantics and every errno.
  */
-#include <linux/log2.h>
+#include <linux/bitops.h>
 #include <linux/mm.h>
 #include <linux/nospec.h>
 #include <linux/sched/signal.h>
@@ -45,6 +45,8 @@ struct pheap_cmd {
 		struct pheap_ioc_commit commit;
 		struct pheap_ioc_list list;
 		struct pheap_ioc_reset reset;
+		struct pheap_ioc_alloc_batch alloc_batch;
+		struct pheap_ioc_free_batch free_batch;
 	} arg;
 };
 
@@ -64,7 +66,8 @@ static int pheap_do_info(struct pheap_cmd *cmd)
 		.size = info->size,
 		.abi_version = PHEAP_ABI_VERSION,
 		.page_bytes = PAGE_SIZE,
-		.features = PHEAP_FEATURE_NAMES | PHEAP_FEATURE_RESET,
+		.features = PHEAP_FEATURE_NAMES | PHEAP_FEATURE_RESET |
+			    PHEAP_FEATURE_BATCH,
 		.max_reserve_bytes = PHEAP_MAX_RESERVE,
 		.max_align_bytes = PHEAP_MAX_ALIGN,
 		.small_heap_bytes = PHEAP_SMALL_HEAP_BYTES,
@@ -172,18 +175,23 @@ static int pheap_clear(u64 addr, u64 bytes)
 static int pheap_do_alloc(struct pheap_cmd *cmd)
 {
 	struct pheap_ioc_alloc *alloc = &cmd->arg.alloc;
-	u64 align = max_t(u64, alloc->align, PHEAP_MIN_ALIGN);
+	struct pheap_request req = {
+		.bytes = alloc->bytes,
+		.align = max_t(u64, alloc->align, PHEAP_MIN_ALIGN),
+	};
 	struct pheap *heap;
 	int ret;
 
-	if (!is_power_of_2(align) || align > PHEAP_MAX_ALIGN || (alloc->align & (alloc->align - 1)))
+	if (req.align > PHEAP_MAX_ALIGN || (alloc->align & (alloc->align - 1)))
 		return -EINVAL;
 	heap = pheap_find_alive(cmd, alloc->heap);
 	if (IS_ERR(heap))
 		return PTR_ERR(heap);
-	ret = pheap_block_alloc(heap, alloc->bytes, align, &alloc->addr, &alloc->usable_bytes);
+	ret = pheap_block_alloc(heap, &req);
 	if (ret)
 		goto out;
+	alloc->addr = req.addr;
+	alloc->usable_bytes = req.usable;
 	if (alloc->flags & PHEAP_ALLOC_ZERO)
 		ret = pheap_clear(alloc->addr, alloc->usable_bytes);
 	if (!ret)
@@ -351,6 +359,89 @@ out:
 	return ret;
 }
 
+static int pheap_do_alloc_batch(struct pheap_cmd *cmd)
+{
+	struct pheap_ioc_alloc_batch *alloc = &cmd->arg.alloc_batch;
+	struct pheap_core_batch batch;
+	struct pheap_request req = {
+		.bytes = alloc->bytes,
+		.align = PHEAP_MIN_ALIGN,
+		.nr_blocks = alloc->nr_blocks,
+		.nr_groups = min_t(u32, alloc->nr_groups, PHEAP_BATCH_GROUPS),
+		.batch = &batch,
+	};
+	struct pheap *heap;
+	int ret;
+
+	if (!req.nr_groups || !req.nr_blocks || req.nr_blocks > PHEAP_BATCH_BLOCKS)
+		return -EINVAL;
+	heap = pheap_find_alive(cmd, alloc->heap);
+	if (IS_ERR(heap))
+		return PTR_ERR(heap);
+	ret = pheap_block_alloc(heap, &req);
+	if (ret)
+		goto out;
+	alloc->nr_blocks = batch.nr_blocks;
+	alloc->nr_groups = batch.nr_groups;
+	alloc->usable_bytes = batch.usable;
+	if (copy_to_user(u64_to_user_ptr(alloc->groups), batch.groups,
+			 batch.nr_groups * sizeof(batch.groups[0])))
+		ret = -EFAULT;
+	else
+		ret = pheap_cmd_respond(cmd, sizeof(*alloc));
+	if (ret)
+		pheap_batch_free(heap, &batch);
+out:
+	pheap_put(heap);
+	return ret;
+}
+
+static int pheap_do_free_batch(struct pheap_cmd *cmd)
+{
+	struct pheap_ioc_free_batch *batch = &cmd->arg.free_batch;
+	const u64 __user *from = u64_to_user_ptr(batch->addrs);
+	u32 wanted = batch->nr_addrs, done = 0;
+	u64 addrs[64];
+	struct pheap *heap;
+	int ret;
+
+	if (!wanted || wanted > PHEAP_BATCH_BLOCKS)
+		return -EINVAL;
+	heap = pheap_find_alive(cmd, batch->heap);
+	if (IS_ERR(heap))
+		return PTR_ERR(heap);
+	/*
+	 * Tell beforehand what will nearly always be true, that all were freed: a struct that
+	 * cannot be written is noticed while nothing is freed yet.
+	 */
+	batch->nr_refused = 0;
+	memset(batch->refused, 0, sizeof(batch->refused));
+	ret = pheap_cmd_respond(cmd, sizeof(*batch));
+	if (ret)
+		goto out;
+	while (done < wanted) {
+		u32 nr = min_t(u32, wanted - done, ARRAY_SIZE(addrs));
+		u64 refused;
+
+		if (copy_from_user(addrs, from + done, nr * sizeof(addrs[0]))) {
+			/* What is done cannot be undone: tell so. */
+			if (!done)
+				ret = -EFAULT;
+			break;
+		}
+		refused = pheap_block_free_some(heap, addrs, nr);
+		batch->refused[done / ARRAY_SIZE(addrs)] = refused;
+		batch->nr_refused += hweight64(refused);
+		done += nr;
+	}
+	batch->nr_addrs = done;
+	if (!ret && (done < wanted || batch->nr_refused))
+		ret = pheap_cmd_respond(cmd, sizeof(*batch));
+out:
+	pheap_put(heap);
+	return ret;
+}
+
 static int pheap_do_reset(struct pheap_cmd *cmd)
 {
 	struct pheap *heap = pheap_find_alive(cmd, cmd->arg.reset.heap);
@@ -405,6 +496,10 @@ static const struct pheap_cmd_desc pheap_cmds[] = {
 		  PHEAP_COMMIT_POPULATE, true),
 	PHEAP_CMD(PHEAP_IOC_LIST, pheap_do_list, pheap_ioc_list, reserved, 0, true),
 	PHEAP_CMD(PHEAP_IOC_RESET, pheap_do_reset, pheap_ioc_reset, heap, 0, false),
+	PHEAP_CMD(PHEAP_IOC_ALLOC_BATCH, pheap_do_alloc_batch, pheap_ioc_alloc_batch, usable_bytes,
+		  0, false),
+	PHEAP_CMD(PHEAP_IOC_FREE_BATCH, pheap_do_free_batch, pheap_ioc_free_batch, refused, 0,
+		  false),
 };
 
 /* The ABI: these sizes are what 64-bit and 32-bit programs pass. */
@@ -419,6 +514,16 @@ static_assert(sizeof(struct pheap_ioc_commit) == 32);
 static_assert(sizeof(struct pheap_list_entry) == 64);
 static_assert(sizeof(struct pheap_ioc_list) == 32);
 static_assert(sizeof(struct pheap_ioc_reset) == 16);
+static_assert(sizeof(struct pheap_ioc_alloc_batch) == 48);
+static_assert(sizeof(struct pheap_ioc_free_batch) == 96);
+
+/* The core's groups are copied out as they are. */
+static_assert(sizeof(struct pheap_group) == 16);
+static_assert(sizeof(struct pheap_core_group) == sizeof(struct pheap_group));
+static_assert(offsetof(struct pheap_core_group, addr) == offsetof(struct pheap_group, addr));
+static_assert(offsetof(struct pheap_core_group, mask) == offsetof(struct pheap_group, mask));
+static_assert(PHEAP_CORE_MAX_BLOCKS == PHEAP_BATCH_BLOCKS);
+static_assert(PHEAP_CORE_MAX_GROUPS == PHEAP_BATCH_GROUPS);
 
 /**
  * pheap_ioctl - a command from user space

@@ -153,6 +153,26 @@ struct pheap_backing {
 };
 
 /**
+ * struct pheap_request - what an allocation asks for, and its answer
+ * @bytes: size wanted
+ * @align: power of two, 16 at least
+ * @addr: answer: address, if there is no @batch
+ * @usable: answer: usable size, if there is no @batch
+ * @nr_blocks: with @batch: blocks wanted; @align is 16 then
+ * @nr_groups: with @batch: groups wanted at most
+ * @batch: answer: the blocks; NULL for one block
+ */
+struct pheap_request {
+	u64 bytes;
+	u64 align;
+	u64 addr;
+	u64 usable;
+	u32 nr_blocks;
+	u32 nr_groups;
+	struct pheap_core_batch *batch;
+};
+
+/**
  * enum pheap_state - bits of struct pheap.state
  * @PHEAP_DEAD: a part of the range was unmapped: nothing works any more but destroy
  * @PHEAP_DESTROYING: one thread is in destroy
@@ -270,8 +290,10 @@ int pheap_destroy(struct pheap *heap);
 void pheap_get(struct pheap *heap);
 void pheap_put(struct pheap *heap);
 void pheap_count_failure(struct pheap *heap, int ret);
-int pheap_block_alloc(struct pheap *heap, u64 bytes, u64 align, u64 *addr, u64 *usable);
+int pheap_block_alloc(struct pheap *heap, struct pheap_request *req);
 int pheap_block_free(struct pheap *heap, u64 addr);
+u64 pheap_block_free_some(struct pheap *heap, const u64 *addrs, u32 nr);
+void pheap_batch_free(struct pheap *heap, const struct pheap_core_batch *batch);
 int pheap_reset(struct pheap *heap);
 
 /* region.c */

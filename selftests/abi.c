@@ -22,6 +22,9 @@ static_assert(sizeof(struct pheap_ioc_stat) == 112, "stat");
 static_assert(sizeof(struct pheap_ioc_commit) == 32, "commit");
 static_assert(sizeof(struct pheap_ioc_list) == 32, "list");
 static_assert(sizeof(struct pheap_ioc_reset) == 16, "reset");
+static_assert(sizeof(struct pheap_ioc_alloc_batch) == 48, "alloc batch");
+static_assert(sizeof(struct pheap_ioc_free_batch) == 96, "free batch");
+static_assert(sizeof(struct pheap_group) == 16, "group");
 static_assert(sizeof(struct pheap_list_entry) == 64, "list entry");
 
 /* Whether the command did what fill_valid() asked for, and nothing else. */
@@ -37,7 +40,10 @@ static bool command_took_effect(unsigned int cmd, const struct snapshot *a,
 		return b->stat.nr_blocks == a->stat.nr_blocks + 1;
 	case PHEAP_IOC_RESET:
 		return a->stat.nr_blocks == 1 && b->stat.nr_blocks == 0;
+	case PHEAP_IOC_ALLOC_BATCH:
+		return b->stat.nr_blocks == a->stat.nr_blocks + 5;
 	case PHEAP_IOC_FREE:
+	case PHEAP_IOC_FREE_BATCH:
 		return b->stat.nr_blocks == a->stat.nr_blocks - 1;
 	case PHEAP_IOC_COMMIT:
 		return b->stat.committed_bytes > a->stat.committed_bytes;
@@ -117,6 +123,16 @@ FIXTURE_VARIANT_ADD(command, list)
 FIXTURE_VARIANT_ADD(command, reset)
 {
 	.cmd = PHEAP_IOC_RESET, .bytes = 16,
+};
+
+FIXTURE_VARIANT_ADD(command, alloc_batch)
+{
+	.cmd = PHEAP_IOC_ALLOC_BATCH, .bytes = 48, .writes = true,
+};
+
+FIXTURE_VARIANT_ADD(command, free_batch)
+{
+	.cmd = PHEAP_IOC_FREE_BATCH, .bytes = 96, .writes = true,
 };
 
 FIXTURE_SETUP(command)

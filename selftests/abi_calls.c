@@ -34,7 +34,7 @@ TEST_F(calls, heap_that_is_not_there_is_ENOENT)
 {
 	static const unsigned int cmds[] = {
 		PHEAP_IOC_DESTROY, PHEAP_IOC_ALLOC, PHEAP_IOC_FREE, PHEAP_IOC_SIZE, PHEAP_IOC_STAT,
-		PHEAP_IOC_COMMIT, PHEAP_IOC_RESET,
+		PHEAP_IOC_COMMIT, PHEAP_IOC_RESET, PHEAP_IOC_ALLOC_BATCH, PHEAP_IOC_FREE_BATCH,
 	};
 	struct env *e = &self->env;
 	struct pheap_ioc_create gone;
@@ -72,7 +72,7 @@ TEST_F(calls, info_tells_version_and_constants)
 	EXPECT_EQ(0, info.flags);
 	EXPECT_EQ(PHEAP_ABI_VERSION, info.abi_version);
 	EXPECT_EQ(sysconf(_SC_PAGESIZE), info.page_bytes);
-	EXPECT_EQ(PHEAP_FEATURE_NAMES | PHEAP_FEATURE_RESET, info.features);
+	EXPECT_EQ(PHEAP_FEATURE_NAMES | PHEAP_FEATURE_RESET | PHEAP_FEATURE_BATCH, info.features);
 	EXPECT_LE(LARGE_BYTES, info.max_reserve_bytes);
 	EXPECT_EQ(0, info.max_reserve_bytes % PAGE);
 	EXPECT_EQ(2 * MIB, info.max_align_bytes);

@@ -151,11 +151,28 @@ TEST_F(compat, no_half_of_a_64_bit_field_is_ignored)
 		.size = sizeof(l), .entries = ptr_to_u64(&entry) | HIGH_BIT, .nr_entries = 1,
 		.entry_bytes = sizeof(entry),
 	};
+	struct pheap_group group;
+	struct pheap_ioc_alloc_batch ab = {
+		.size = sizeof(ab), .bytes = 40, .groups = ptr_to_u64(&group) | HIGH_BIT,
+		.nr_groups = 1, .nr_blocks = 1,
+	};
+	__u64 addr;
+	struct pheap_ioc_free_batch fb = {
+		.size = sizeof(fb), .addrs = ptr_to_u64(&addr) | HIGH_BIT, .nr_addrs = 1,
+	};
 	struct pheap_ioc_stat st;
 	void *p;
 
 	ASSERT_EQ(0, raw_create(self->fd, 0, MIB, 0, NULL, &c));
 	ASSERT_EQ(0, raw_alloc(self->fd, c.heap, 100, &p));
+	addr = ptr_to_u64(p) | HIGH_BIT;
+	ab.heap = c.heap;
+	EXPECT_EQ(-EFAULT, raw_ioctl(self->fd, PHEAP_IOC_ALLOC_BATCH, &ab));
+	fb.heap = c.heap;
+	EXPECT_EQ(-EFAULT, raw_ioctl(self->fd, PHEAP_IOC_FREE_BATCH, &fb));
+	fb.addrs = ptr_to_u64(&addr);
+	EXPECT_EQ(0, raw_ioctl(self->fd, PHEAP_IOC_FREE_BATCH, &fb));
+	EXPECT_EQ(1, fb.nr_refused);
 	f.heap = c.heap;
 	f.addr = ptr_to_u64(p) | HIGH_BIT;
 	EXPECT_EQ(-EINVAL, raw_ioctl(self->fd, PHEAP_IOC_FREE, &f));

@@ -20,6 +20,8 @@ struct env {
 	void *block;
 	char *area;
 	struct pheap_list_entry entries[4];
+	struct pheap_group groups[8];
+	__u64 addrs[2];
 };
 
 /* Everything a command could change. */
@@ -59,6 +61,8 @@ static inline void fill_valid(struct env *e, unsigned int cmd, void *buf)
 		struct pheap_ioc_commit commit;
 		struct pheap_ioc_list list;
 		struct pheap_ioc_reset reset;
+		struct pheap_ioc_alloc_batch alloc_batch;
+		struct pheap_ioc_free_batch free_batch;
 	} u;
 	__u32 size = 0;
 
@@ -112,6 +116,22 @@ static inline void fill_valid(struct env *e, unsigned int cmd, void *buf)
 	case PHEAP_IOC_RESET:
 		size = sizeof(u.reset);
 		u.reset.heap = e->heap;
+		break;
+	case PHEAP_IOC_ALLOC_BATCH:
+		size = sizeof(u.alloc_batch);
+		u.alloc_batch.heap = e->heap;
+		u.alloc_batch.bytes = 40;
+		u.alloc_batch.groups = ptr_to_u64(e->groups);
+		u.alloc_batch.nr_groups = ARRAY_LEN(e->groups);
+		u.alloc_batch.nr_blocks = 5;
+		break;
+	case PHEAP_IOC_FREE_BATCH:
+		size = sizeof(u.free_batch);
+		e->addrs[0] = ptr_to_u64(e->block);
+		e->addrs[1] = 0;
+		u.free_batch.heap = e->heap;
+		u.free_batch.addrs = ptr_to_u64(e->addrs);
+		u.free_batch.nr_addrs = ARRAY_LEN(e->addrs);
 		break;
 	}
 	u.info.size = size;

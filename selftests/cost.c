@@ -102,6 +102,89 @@ TEST_F_TIMEOUT(cost, alloc_and_free, TIMEOUT)
 	cost_blocks(_metadata, self->fd, 64 * KIB, 96 * MIB);
 }
 
+/* Blocks of one size by batches, allocated and freed in turn. */
+static void cost_of_batch(struct __test_metadata *_metadata, int fd, __u64 bytes, __u64 maximum,
+			  __u32 nr)
+{
+	static __u64 addrs[PHEAP_BATCH_BLOCKS];
+	struct pheap_group groups[PHEAP_BATCH_GROUPS];
+	unsigned long long start, alloc = 0, free = 0;
+	struct pheap_ioc_free_batch f;
+	struct pheap_ioc_create c;
+	__u64 usable;
+	char what[64];
+
+	ASSERT_EQ(0, raw_create(fd, maximum, maximum, PHEAP_COMMIT_POPULATE, NULL, &c));
+	for (int i = 0; i < 101; i++) {
+		__u32 nr_groups = PHEAP_BATCH_GROUPS, got = nr, k = 0;
+
+		/* The first round makes the spans. */
+		if (i == 1) {
+			alloc = 0;
+			free = 0;
+		}
+		start = now();
+		ASSERT_EQ(0, raw_alloc_batch(fd, c.heap, bytes, groups, &nr_groups, &got, &usable));
+		alloc += now() - start;
+		ASSERT_EQ(nr, got);
+		for (__u32 g = 0; g < nr_groups; g++)
+			for (__u64 mask = groups[g].mask; mask; mask &= mask - 1)
+				addrs[k++] = groups[g].addr + __builtin_ctzll(mask) * usable;
+		start = now();
+		ASSERT_EQ(0, raw_free_batch(fd, c.heap, addrs, nr, &f));
+		free += now() - start;
+		ASSERT_EQ(0, f.nr_refused);
+	}
+	snprintf(what, sizeof(what), "ALLOC_BATCH of %u blocks of %llu bytes", nr, bytes);
+	report(what, alloc, 100);
+	snprintf(what, sizeof(what), "FREE_BATCH of %u blocks of %llu bytes", nr, bytes);
+	report(what, free, 100);
+	EXPECT_EQ(0, raw_destroy(fd, c.heap));
+}
+
+TEST_F_TIMEOUT(cost, batches, TIMEOUT)
+{
+	static const __u32 nr[] = { 1, 16, 64, 256, 512 };
+
+	for (unsigned int i = 0; i < ARRAY_LEN(nr); i++)
+		cost_of_batch(_metadata, self->fd, 64, 8 * MIB, nr[i]);
+	cost_of_batch(_metadata, self->fd, 16, 8 * MIB, 512);
+	cost_of_batch(_metadata, self->fd, 1024, 8 * MIB, 256);
+	cost_of_batch(_metadata, self->fd, 64, MIB, 512);
+}
+
+TEST_F_TIMEOUT(cost, reset, TIMEOUT)
+{
+	static const __u64 maximum[] = { MIB, 8 * MIB, 96 * MIB };
+	unsigned long long start, empty, filled;
+	struct pheap_ioc_create c;
+	char what[64];
+	void *p;
+
+	for (unsigned int k = 0; k < ARRAY_LEN(maximum); k++) {
+		ASSERT_EQ(0, raw_create(self->fd, maximum[k], maximum[k], 0, NULL, &c));
+		empty = 0;
+		filled = 0;
+		for (int i = 0; i < 10; i++) {
+			for (int j = 0; j < ROUNDS; j++)
+				ASSERT_EQ(0, raw_alloc(self->fd, c.heap, 16 + j % 10 * 64, &p));
+			start = now();
+			ASSERT_EQ(0, raw_reset(self->fd, c.heap));
+			filled += now() - start;
+			start = now();
+			ASSERT_EQ(0, raw_reset(self->fd, c.heap));
+			empty += now() - start;
+		}
+		snprintf(what, sizeof(what), "RESET of %llu MiB committed, nothing in use",
+			 maximum[k] / MIB);
+		report(what, empty, 10);
+		snprintf(what, sizeof(what), "RESET of %llu MiB committed, 1000 blocks",
+			 maximum[k] / MIB);
+		report(what, filled, 10);
+		EXPECT_EQ(0, raw_destroy(self->fd, c.heap));
+	}
+}
+
 TEST_F_TIMEOUT(cost, alloc_and_free_in_a_small_heap, TIMEOUT)
 {
 	cost_blocks(_metadata, self->fd, 64, MIB);

@@ -118,6 +118,33 @@ static int do_free(struct scene *s)
 	return raw_free(s->fd, s->c.heap, s->block);
 }
 
+static int do_reset(struct scene *s)
+{
+	return raw_reset(s->fd, s->c.heap);
+}
+
+static int do_alloc_batch(struct scene *s)
+{
+	struct pheap_group groups[PHEAP_BATCH_GROUPS];
+	__u32 nr_groups = PHEAP_BATCH_GROUPS, nr = 200;
+	__u64 usable;
+
+	return raw_alloc_batch(s->fd, s->c.heap, s->bytes, groups, &nr_groups, &nr, &usable);
+}
+
+/* The block alone, so that a call that freed it cannot be repeated. */
+static int do_free_batch(struct scene *s)
+{
+	__u64 addrs[100] = { [70] = ptr_to_u64(s->block) };
+	struct pheap_ioc_free_batch f;
+	int ret = raw_free_batch(s->fd, s->c.heap, addrs, ARRAY_LEN(addrs), &f);
+
+	if (!ret && f.nr_addrs == 64)
+		/* Cut short before the block: go on from there. */
+		ret = raw_free_batch(s->fd, s->c.heap, addrs + 64, 36, &f);
+	return ret ? ret : f.nr_refused ? -EBADE : 0;
+}
+
 static int do_size(struct scene *s)
 {
 	__u64 usable;
@@ -320,6 +347,36 @@ FIXTURE_VARIANT_ADD(sweep, alloc_zeroed) {
 FIXTURE_VARIANT_ADD(sweep, free_of_a_block) {
 	.setup = make_block, .call = do_free, .cleanup = drop_heap, .on_heap = true,
 	.maximum = 8 * MIB, .bytes = 100,
+};
+
+FIXTURE_VARIANT_ADD(sweep, alloc_batch_of_units) {
+	.setup = make_heap, .call = do_alloc_batch, .cleanup = drop_heap, .on_heap = true,
+	.maximum = 1 * MIB, .bytes = 100,
+};
+
+FIXTURE_VARIANT_ADD(sweep, alloc_batch_of_a_class) {
+	.setup = make_heap, .call = do_alloc_batch, .cleanup = drop_heap, .on_heap = true,
+	.maximum = 8 * MIB, .initial = 64 * KIB, .bytes = 100,
+};
+
+FIXTURE_VARIANT_ADD(sweep, alloc_batch_of_the_smallest_class) {
+	.setup = make_heap, .call = do_alloc_batch, .cleanup = drop_heap, .on_heap = true,
+	.maximum = 8 * MIB, .initial = 64 * KIB, .bytes = 16,
+};
+
+FIXTURE_VARIANT_ADD(sweep, alloc_batch_that_grows) {
+	.setup = make_heap, .call = do_alloc_batch, .cleanup = drop_heap, .on_heap = true,
+	.maximum = 8 * MIB, .bytes = 40 * KIB,
+};
+
+FIXTURE_VARIANT_ADD(sweep, free_batch) {
+	.setup = make_block, .call = do_free_batch, .cleanup = drop_heap, .on_heap = true,
+	.maximum = 8 * MIB, .bytes = 100,
+};
+
+FIXTURE_VARIANT_ADD(sweep, reset_of_a_heap) {
+	.setup = make_heap, .call = do_reset, .cleanup = drop_heap, .on_heap = true,
+	.maximum = 8 * MIB,
 };
 
 FIXTURE_VARIANT_ADD(sweep, size_of_a_block) {

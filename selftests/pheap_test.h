@@ -138,6 +138,34 @@ static inline int raw_free(int fd, __u64 heap, const void *p)
 	return raw_ioctl(fd, PHEAP_IOC_FREE, &f);
 }
 
+/* *@nr_groups: room in @groups, then groups filled; *@nr: blocks wanted, then got. */
+static inline int raw_alloc_batch(int fd, __u64 heap, __u64 bytes, struct pheap_group *groups,
+				  __u32 *nr_groups, __u32 *nr, __u64 *usable)
+{
+	struct pheap_ioc_alloc_batch a = {
+		.size = sizeof(a), .heap = heap, .bytes = bytes, .groups = ptr_to_u64(groups),
+		.nr_groups = *nr_groups, .nr_blocks = *nr, .usable_bytes = POISON,
+	};
+	int r = raw_ioctl(fd, PHEAP_IOC_ALLOC_BATCH, &a);
+
+	*nr_groups = a.nr_groups;
+	*nr = a.nr_blocks;
+	*usable = a.usable_bytes;
+	return r;
+}
+
+static inline int raw_free_batch(int fd, __u64 heap, const __u64 *addrs, __u32 nr,
+				 struct pheap_ioc_free_batch *f)
+{
+	memset(f, POISON_BYTE, sizeof(*f));
+	f->size = sizeof(*f);
+	f->flags = 0;
+	f->heap = heap;
+	f->addrs = ptr_to_u64(addrs);
+	f->nr_addrs = nr;
+	return raw_ioctl(fd, PHEAP_IOC_FREE_BATCH, f);
+}
+
 static inline int raw_reset(int fd, __u64 heap)
 {
 	struct pheap_ioc_reset r = { .size = sizeof(r), .heap = heap };

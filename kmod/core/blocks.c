@@ -232,31 +232,69 @@ static noinline int span_moved(struct pheap_core *core, u32 page, u32 old_nfree)
 	return 0;
 }
 
-/* Take a block from a span that has a free one. Always 0. */
-static __always_inline int take_block(struct pheap_core *core, u32 page, u64 *addr, u64 *usable)
+/* The first word with a free block of a span that has one; @block: number of the word's block 0. */
+static __always_inline u64 *free_word(const struct pheap_core *core, u32 page, u32 class,
+				      u32 *block)
+{
+	u64 *word = span_word(core, page, class, 0);
+
+	*block = 0;
+	while (unlikely(!*word)) {
+		*block += 64;
+		word = span_word(core, page, class, *block / 64);
+	}
+	return word;
+}
+
+/* The bits of @nr blocks were cleared. Always 0. */
+static __always_inline int blocks_taken(struct pheap_core *core, u32 page, u32 nr)
 {
 	struct pheap_lists *lists = core->pages.lists;
 	struct pheap_page *desc = pheap_page(core, page);
-	u32 class = desc->class;
-	const struct pheap_class *c = &pheap_classes[class];
-	u32 nfree = desc->nfree, block = 0;
-	u64 *word = span_word(core, page, class, 0);
+	const struct pheap_class *c = &pheap_classes[desc->class];
+	u32 nfree = desc->nfree;
 
-	while (unlikely(!*word)) {
-		block += 64;
-		word = span_word(core, page, class, block / 64);
-	}
+	if (lists->empty[desc->class] == page)
+		lists->empty[desc->class] = PHEAP_NONE;
+	desc->nfree = nfree - nr;
+	if (unlikely(nfree == nr || list_number(c, nfree) != list_number(c, nfree - nr)))
+		return span_moved(core, page, nfree);
+	return 0;
+}
+
+/* Take a block from a span that has a free one. Always 0. */
+static __always_inline int take_block(struct pheap_core *core, u32 page, u64 *addr, u64 *usable)
+{
+	u32 class = pheap_page(core, page)->class;
+	const struct pheap_class *c = &pheap_classes[class];
+	u32 block;
+	u64 *word = free_word(core, page, class, &block);
+
 	block += __ffs64(*word);
 	*word &= *word - 1;
 	*usable = c->bytes;
 	*addr = core->base + ((u64)page << PAGE_SHIFT) + block * c->bytes;
+	return blocks_taken(core, page, 1);
+}
 
-	if (lists->empty[class] == page)
-		lists->empty[class] = PHEAP_NONE;
-	desc->nfree = nfree - 1;
-	if (unlikely(nfree == 1 || list_number(c, nfree) != list_number(c, nfree - 1)))
-		return span_moved(core, page, nfree);
-	return 0;
+/* Take up to @most blocks that are in one word. Their number. */
+static u32 take_group(struct pheap_core *core, u32 page, u32 most, struct pheap_core_group *group)
+{
+	u32 class = pheap_page(core, page)->class;
+	u32 block, nr;
+	u64 *word = free_word(core, page, class, &block);
+	u64 left = 0;
+
+	nr = hweight64(*word);
+	if (nr > most) {
+		for (left = *word, nr = most; most; most--)
+			left &= left - 1;
+	}
+	group->addr = core->base + ((u64)page << PAGE_SHIFT) + block * pheap_classes[class].bytes;
+	group->mask = *word ^ left;
+	*word = left;
+	blocks_taken(core, page, nr);
+	return nr;
 }
 
 /* A new span of @class between @most and @least pages. */
@@ -344,6 +382,29 @@ int pheap_blocks_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap
 	if (unlikely(page == PHEAP_NONE))
 		return alloc_by_new_span(core, class, align, effort, addr, usable);
 	return take_block(core, page, addr, usable);
+}
+
+void pheap_blocks_alloc_batch(struct pheap_core *core, u64 bytes, u32 nr_blocks, u32 nr_groups,
+			      struct pheap_core_batch *batch)
+{
+	u32 class = class_for(bytes, PHEAP_MIN_ALIGN);
+
+	while (batch->nr_blocks < nr_blocks && batch->nr_groups < nr_groups) {
+		u32 page = open_span(core, class);
+
+		if (page == PHEAP_NONE) {
+			/* Without a spare it would be a span of another class. */
+			if (batch->nr_blocks && !is_inline(class) && !core->pages.lists->spares)
+				break;
+			page = span_for(core, class, PHEAP_MIN_ALIGN, PHEAP_CORE_EASY);
+			if (page == PHEAP_NONE)
+				break;
+			class = pheap_page(core, page)->class;
+		}
+		batch->nr_blocks += take_group(core, page, nr_blocks - batch->nr_blocks,
+					       &batch->groups[batch->nr_groups++]);
+	}
+	batch->usable = pheap_classes[class].bytes;
 }
 
 u64 pheap_blocks_need(const struct pheap_core *core, u64 bytes, u64 align)

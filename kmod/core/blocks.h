@@ -24,6 +24,19 @@ int pheap_blocks_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap
 		       u64 *addr, u64 *usable);
 
 /**
+ * pheap_blocks_alloc_batch() - allocate blocks of a class, as far as that is easy
+ * @core: a pages heap with something committed
+ * @bytes: size, at most PHEAP_MAX_BLOCK
+ * @nr_blocks: blocks wanted
+ * @nr_groups: groups there is room for
+ * @batch: an empty batch
+ *
+ * Context: Locked.
+ */
+void pheap_blocks_alloc_batch(struct pheap_core *core, u64 bytes, u32 nr_blocks, u32 nr_groups,
+			      struct pheap_core_batch *batch);
+
+/**
  * pheap_blocks_need() - see pheap_core_need()
  * @core: a pages heap
  * @bytes: size, not above the reservation

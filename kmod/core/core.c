@@ -6,6 +6,8 @@
  * Invariant: allocated_bytes, nr_allocs and nr_frees change together, after a call of the allocator
  * below succeeded.
  */
+#include <linux/bitops.h>
+#include <linux/compiler.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/string.h>
@@ -112,6 +114,59 @@ int pheap_core_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_c
 	return 0;
 }
 
+/* Add a block: to the last group if it lies right behind that, else as a new one. */
+static void batch_add(struct pheap_core_batch *batch, u64 addr)
+{
+	struct pheap_core_group *group = &batch->groups[batch->nr_groups];
+
+	batch->nr_blocks++;
+	if (batch->nr_groups) {
+		u32 next = fls64(group[-1].mask);
+
+		if (next < 64 && addr == group[-1].addr + next * batch->usable) {
+			group[-1].mask |= 1ULL << next;
+			return;
+		}
+	}
+	group->addr = addr;
+	group->mask = 1;
+	batch->nr_groups++;
+}
+
+/* Blocks one by one, until a group more would be needed than there is room for. */
+static int alloc_each(struct pheap_core *core, u64 bytes, enum pheap_core_effort effort,
+		      u32 nr_blocks, u32 nr_groups, struct pheap_core_batch *batch)
+{
+	do {
+		u64 addr, usable;
+		int ret = pheap_core_alloc(core, bytes, PHEAP_MIN_ALIGN, effort, &addr, &usable);
+
+		if (ret)
+			return batch->nr_blocks ? 0 : ret;
+		/* Of a run, or in units: all of one size. */
+		batch->usable = usable;
+		batch_add(batch, addr);
+	} while (effort == PHEAP_CORE_EASY && batch->nr_blocks < nr_blocks &&
+		 batch->nr_groups < nr_groups);
+	return 0;
+}
+
+int pheap_core_alloc_batch(struct pheap_core *core, u64 bytes, enum pheap_core_effort effort,
+			   u32 nr_blocks, u32 nr_groups, struct pheap_core_batch *batch)
+{
+	batch->nr_blocks = 0;
+	batch->nr_groups = 0;
+	/* What is not easy is done for one block only: the others would take long. */
+	if (effort != PHEAP_CORE_EASY || is_units(core) || bytes > PHEAP_MAX_BLOCK)
+		return alloc_each(core, bytes, effort, nr_blocks, nr_groups, batch);
+	if (!core->nr_pages)
+		return -EAGAIN;
+	pheap_blocks_alloc_batch(core, bytes, nr_blocks, nr_groups, batch);
+	core->allocated_bytes += batch->nr_blocks * batch->usable;
+	core->nr_allocs += batch->nr_blocks;
+	return batch->nr_blocks ? 0 : -EAGAIN;
+}
+
 u64 pheap_core_need(const struct pheap_core *core, u64 bytes, u64 align)
 {
 	if (bytes > reserved_bytes(core))
@@ -137,6 +192,30 @@ int pheap_core_free(struct pheap_core *core, u64 addr)
 	core->allocated_bytes -= usable;
 	core->nr_frees++;
 	return 0;
+}
+
+u64 pheap_core_free_batch(struct pheap_core *core, const u64 *addrs, u32 nr)
+{
+	u64 refused = 0;
+	u32 i;
+
+	for (i = 0; i < nr; i++)
+		if (addrs[i] && unlikely(pheap_core_free(core, addrs[i])))
+			refused |= 1ULL << i;
+	return refused;
+}
+
+void pheap_core_free_groups(struct pheap_core *core, const struct pheap_core_batch *batch)
+{
+	u32 i;
+
+	for (i = 0; i < batch->nr_groups; i++) {
+		u64 mask = batch->groups[i].mask;
+
+		for (; mask; mask &= mask - 1)
+			pheap_core_free(core,
+					batch->groups[i].addr + __ffs64(mask) * batch->usable);
+	}
 }
 
 bool pheap_core_reset(struct pheap_core *core, u32 *end)

@@ -192,6 +192,34 @@ struct pheap_core_stats {
 	u64 nr_frees;
 };
 
+/* Blocks and groups that one batch has at most. */
+#define PHEAP_CORE_MAX_BLOCKS	512U
+#define PHEAP_CORE_MAX_GROUPS	64U
+
+/**
+ * struct pheap_core_group - up to 64 blocks of a batch
+ * @addr: address that the block of bit 0 has or would have; block i is i usable sizes behind it
+ * @mask: the blocks that belong to the batch; not 0
+ */
+struct pheap_core_group {
+	u64 addr;
+	u64 mask;
+};
+
+/**
+ * struct pheap_core_batch - blocks of one size
+ * @usable: usable size of each
+ * @nr_blocks: blocks in the groups
+ * @nr_groups: entries of @groups that are used
+ * @groups: the blocks
+ */
+struct pheap_core_batch {
+	u64 usable;
+	u32 nr_blocks;
+	u32 nr_groups;
+	struct pheap_core_group groups[PHEAP_CORE_MAX_GROUPS];
+};
+
 /**
  * enum pheap_core_effort - how hard pheap_core_alloc() shall try inside the committed part
  * @PHEAP_CORE_EASY: what keeps the heap tidy; -EAGAIN means that growing is better than the
@@ -272,6 +300,24 @@ int pheap_core_alloc(struct pheap_core *core, u64 bytes, u64 align, enum pheap_c
 		     u64 *addr, u64 *usable);
 
 /**
+ * pheap_core_alloc_batch() - allocate blocks of one size
+ * @core: the core
+ * @bytes: size wanted; 0 gives blocks too
+ * @effort: how hard to try for the first block; the others come only if that is easy
+ * @nr_blocks: blocks wanted, from 1 to PHEAP_CORE_MAX_BLOCKS
+ * @nr_groups: groups wanted at most, from 1 to PHEAP_CORE_MAX_GROUPS
+ * @batch: where to put them; nothing of it is read
+ *
+ * The blocks are aligned to PHEAP_MIN_ALIGN and have all the same usable size. Ends early if there
+ * is no other block of that size, or no room for another group.
+ *
+ * Context: Locked.
+ * Return: 0 if there is at least one block; else as for pheap_core_alloc().
+ */
+int pheap_core_alloc_batch(struct pheap_core *core, u64 bytes, enum pheap_core_effort effort,
+			   u32 nr_blocks, u32 nr_groups, struct pheap_core_batch *batch);
+
+/**
  * pheap_core_need() - how far the heap must grow for a request
  * @core: the core
  * @bytes: as for pheap_core_alloc()
@@ -299,6 +345,29 @@ u64 pheap_core_need(const struct pheap_core *core, u64 bytes, u64 align);
  * Return: 0, or -EINVAL, and nothing changed, if @addr is not the start of a live block.
  */
 int pheap_core_free(struct pheap_core *core, u64 addr);
+
+/**
+ * pheap_core_free_batch() - free blocks
+ * @core: the core
+ * @addrs: any numbers; 0 is skipped
+ * @nr: how many, at most 64
+ *
+ * One after the other: of two that are equal, the second is refused.
+ *
+ * Context: Locked.
+ * Return: One bit for each of @addrs that is not the start of a live block: as pheap_core_free()
+ * would refuse it.
+ */
+u64 pheap_core_free_batch(struct pheap_core *core, const u64 *addrs, u32 nr);
+
+/**
+ * pheap_core_free_groups() - free all blocks of a batch
+ * @core: the core
+ * @batch: blocks of this core; what is no live block any more is passed over
+ *
+ * Context: Locked.
+ */
+void pheap_core_free_groups(struct pheap_core *core, const struct pheap_core_batch *batch);
 
 /**
  * pheap_core_reset() - free all blocks

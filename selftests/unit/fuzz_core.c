@@ -62,10 +62,10 @@ static u64 next_addr(struct input *in, const struct heap *heap)
 
 static void operate(struct heap *heap, struct input *in)
 {
-	u64 op = next(in, 1);
-	u32 repeat;
+	u64 op = next(in, 1), addrs[64];
+	u32 repeat, i;
 
-	switch (op % 8) {
+	switch (op % 10) {
 	case 0:
 	case 1:
 		heap_alloc(heap, next_size(in), next_align(in));
@@ -103,6 +103,18 @@ static void operate(struct heap *heap, struct input *in)
 			heap_reset(heap);
 		break;
 	}
+	case 8: {
+		u64 bytes = next_size(in);
+		u32 nr = next(in, 2) % 512 + 1;
+
+		heap_alloc_batch(heap, bytes, nr, next(in, 1) % 64 + 1);
+		break;
+	}
+	case 9:
+		for (i = 0; i < 1 + op / 10 * 2; i++)
+			addrs[i] = next(in, 1) ? next_addr(in, heap) : 0;
+		heap_free_batch(heap, addrs, i);
+		break;
 	}
 }
 

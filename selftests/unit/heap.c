@@ -168,17 +168,11 @@ static int block_add(struct heap *heap, u64 addr, u64 bytes, u64 usable)
 	return heap->nr_blocks - 1;
 }
 
-int heap_try(struct heap *heap, u64 bytes, u64 align, enum pheap_core_effort effort)
+/* The core says that there is a block: it must be one, and no other may be there. */
+static int block_got(struct heap *heap, u64 addr, u64 bytes, u64 align, u64 usable)
 {
-	u64 addr = 0xdead, usable = 0xdead, size;
-	int ret;
+	u64 size;
 
-	give_spare(heap, bytes);
-	ret = pheap_core_alloc(&heap->core, bytes, align, effort, &addr, &usable);
-	if (ret) {
-		CHECK(ret == (effort == PHEAP_CORE_EASY ? -EAGAIN : -ENOSPC));
-		return ret;
-	}
 	CHECK_CMP(addr % align, ==, 0);
 	CHECK_CMP(addr, >=, heap->base);
 	CHECK_CMP(usable, >=, bytes);
@@ -191,14 +185,78 @@ int heap_try(struct heap *heap, u64 bytes, u64 align, enum pheap_core_effort eff
 	return block_add(heap, addr, bytes, usable);
 }
 
-int heap_alloc(struct heap *heap, u64 bytes, u64 align)
+int heap_try(struct heap *heap, u64 bytes, u64 align, enum pheap_core_effort effort)
+{
+	u64 addr = 0xdead, usable = 0xdead;
+	int ret;
+
+	give_spare(heap, bytes);
+	ret = pheap_core_alloc(&heap->core, bytes, align, effort, &addr, &usable);
+	if (ret) {
+		CHECK(ret == (effort == PHEAP_CORE_EASY ? -EAGAIN : -ENOSPC));
+		return ret;
+	}
+	return block_got(heap, addr, bytes, align, usable);
+}
+
+int heap_try_batch(struct heap *heap, u64 bytes, enum pheap_core_effort effort, u32 nr_blocks,
+		   u32 nr_groups)
+{
+	struct pheap_core_batch batch;
+	u32 i, nr = 0;
+	int ret;
+
+	memset(&batch, 0xa5, sizeof(batch));
+	give_spare(heap, bytes);
+	ret = pheap_core_alloc_batch(&heap->core, bytes, effort, nr_blocks, nr_groups, &batch);
+	if (ret) {
+		CHECK(ret == (effort == PHEAP_CORE_EASY ? -EAGAIN : -ENOSPC));
+		return ret;
+	}
+	CHECK_CMP(batch.nr_groups, >, 0);
+	CHECK_CMP(batch.nr_groups, <=, nr_groups);
+	for (i = 0; i < batch.nr_groups; i++) {
+		const struct pheap_core_group *group = &batch.groups[i];
+		u32 bit;
+
+		CHECK(group->mask);
+		for (bit = 0; bit < 64; bit++) {
+			if (!((group->mask >> bit) & 1))
+				continue;
+			block_got(heap, group->addr + bit * batch.usable, bytes, PHEAP_MIN_ALIGN,
+				  batch.usable);
+			nr++;
+		}
+	}
+	CHECK_CMP(batch.nr_blocks, ==, nr);
+	CHECK_CMP(nr, >, 0);
+	CHECK_CMP(nr, <=, nr_blocks);
+	return nr;
+}
+
+/* What an allocation asks for. */
+struct want {
+	u64 bytes;
+	u64 align;
+	u32 nr_blocks;		/* of a batch, or 0 */
+	u32 nr_groups;
+};
+
+static int attempt(struct heap *heap, const struct want *want, enum pheap_core_effort effort)
+{
+	if (want->nr_blocks)
+		return heap_try_batch(heap, want->bytes, effort, want->nr_blocks, want->nr_groups);
+	return heap_try(heap, want->bytes, want->align, effort);
+}
+
+static int alloc(struct heap *heap, const struct want *want)
 {
 	u64 need, target;
-	int nr = heap_try(heap, bytes, align, PHEAP_CORE_EASY);
+	int nr = attempt(heap, want, PHEAP_CORE_EASY);
 
 	if (nr >= 0)
 		return nr;
-	need = pheap_core_need(&heap->core, bytes, align);
+	need = pheap_core_need(&heap->core, want->bytes, want->align);
 	CHECK(need == U64_MAX || need >= heap_committed(heap));
 	CHECK(need == U64_MAX || need % PAGE_SIZE == 0);
 	CHECK(need == U64_MAX || need <= heap->reserved);
@@ -210,30 +268,41 @@ int heap_alloc(struct heap *heap, u64 bytes, u64 align)
 			target = heap->limit;
 		/* Metadata may be made to fail; then the committed part must do. */
 		if (heap_grow(heap, target) == 0) {
-			nr = heap_try(heap, bytes, align, PHEAP_CORE_EASY);
+			nr = attempt(heap, want, PHEAP_CORE_EASY);
 			if (nr >= 0)
 				return nr;
 			/* Only a span shortened by the end of the reservation is not easy. */
 			CHECK_CMP(need, ==, heap->reserved);
-			nr = heap_try(heap, bytes, align, PHEAP_CORE_LAST);
+			nr = attempt(heap, want, PHEAP_CORE_LAST);
 			CHECK(nr >= 0);
 			return nr;
 		}
 	}
-	nr = heap_try(heap, bytes, align, PHEAP_CORE_LAST);
+	nr = attempt(heap, want, PHEAP_CORE_LAST);
 	if (nr < 0)
 		heap->nr_failures++;
 	return nr;
 }
 
-void heap_free(struct heap *heap, u32 nr)
+int heap_alloc(struct heap *heap, u64 bytes, u64 align)
+{
+	struct want want = { .bytes = bytes, .align = align };
+
+	return alloc(heap, &want);
+}
+
+int heap_alloc_batch(struct heap *heap, u64 bytes, u32 nr_blocks, u32 nr_groups)
+{
+	struct want want = { bytes, PHEAP_MIN_ALIGN, nr_blocks, nr_groups };
+
+	return alloc(heap, &want);
+}
+
+/* Block number @nr was freed. */
+static void block_gone(struct heap *heap, u32 nr)
 {
 	struct block block = heap->blocks[nr], *last = &heap->blocks[heap->nr_blocks - 1];
-	u64 size;
 
-	CHECK(pheap_core_size(&heap->core, block.addr, &size) == 0);
-	CHECK_CMP(size, ==, block.usable);
-	CHECK(pheap_core_free(&heap->core, block.addr) == 0);
 	mark(heap, block.addr, block.usable, false);
 	heap->start[unit_of(heap, last->addr)] = nr + 1;
 	heap->start[unit_of(heap, block.addr)] = 0;
@@ -241,6 +310,32 @@ void heap_free(struct heap *heap, u32 nr)
 	heap->nr_blocks--;
 	heap->requested -= block.bytes;
 	heap->usable -= block.usable;
+}
+
+void heap_free(struct heap *heap, u32 nr)
+{
+	const struct block *block = &heap->blocks[nr];
+	u64 size;
+
+	CHECK(pheap_core_size(&heap->core, block->addr, &size) == 0);
+	CHECK_CMP(size, ==, block->usable);
+	CHECK(pheap_core_free(&heap->core, block->addr) == 0);
+	block_gone(heap, nr);
+}
+
+void heap_free_batch(struct heap *heap, const u64 *addrs, u32 nr)
+{
+	u64 refused = pheap_core_free_batch(&heap->core, addrs, nr);
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		int block = addrs[i] ? heap_find(heap, addrs[i]) : -1;
+
+		CHECK_CMP((refused >> i) & 1, ==, addrs[i] && block < 0);
+		if (block >= 0)
+			block_gone(heap, block);
+	}
+	CHECK(nr == 64 || !(refused >> nr));
 }
 
 void heap_free_all(struct heap *heap)

@@ -87,6 +87,12 @@ int heap_grow(struct heap *heap, u64 committed);
 int heap_try(struct heap *heap, u64 bytes, u64 align, enum pheap_core_effort effort);
 /* As the module does it: easy, need, grow, easy, last. Number of the block, or -ENOSPC. */
 int heap_alloc(struct heap *heap, u64 bytes, u64 align);
+/* The same for a batch. Blocks allocated, or -errno. */
+int heap_try_batch(struct heap *heap, u64 bytes, enum pheap_core_effort effort, u32 nr_blocks,
+		   u32 nr_groups);
+int heap_alloc_batch(struct heap *heap, u64 bytes, u32 nr_blocks, u32 nr_groups);
+/* Free up to 64 numbers by one call: the core must do what the shadow says. */
+void heap_free_batch(struct heap *heap, const u64 *addrs, u32 nr);
 /* Free block number @nr; the last block takes its number. */
 void heap_free(struct heap *heap, u32 nr);
 void heap_free_all(struct heap *heap);

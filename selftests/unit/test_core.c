@@ -302,6 +302,133 @@ static void reset_in_steps(void)
 	heap_destroy(&heap);
 }
 
+/* Every size: as many as wanted if there is room, all of one size, all freed by batches. */
+static void batches_of_every_size(void)
+{
+	static const u32 wanted[] = { 1, 2, 63, 64, 65, 200, 512 };
+	u64 addrs[64], bytes;
+	u32 i, j, n;
+
+	for (i = 0; i < ARRAY_SIZE(reservations); i++) {
+		heap_create(&heap, reservations[i], reservations[i]);
+		for (bytes = 0; bytes <= 3 * PAGE_SIZE; bytes += bytes < 300 ? 1 : 61) {
+			j = bytes % ARRAY_SIZE(wanted);
+			n = heap_alloc_batch(&heap, bytes, wanted[j], PHEAP_CORE_MAX_GROUPS);
+			CHECK_CMP(heap.nr_blocks, ==, n);
+			/* A span of one of these classes has more blocks than were wanted. */
+			if (bytes <= 32 && reservations[i] > PHEAP_SMALL_HEAP_BYTES)
+				CHECK_CMP(n, ==, wanted[j]);
+			while (heap.nr_blocks) {
+				for (n = 0; n < 64 && n < heap.nr_blocks; n++)
+					addrs[n] = heap.blocks[n].addr;
+				heap_free_batch(&heap, addrs, n);
+			}
+		}
+		heap_check(&heap);
+		heap_destroy(&heap);
+	}
+}
+
+/* A batch of fresh memory takes whole words. */
+static void batch_of_fresh_memory_has_full_groups(void)
+{
+	struct pheap_core_batch batch;
+	u32 i, j;
+
+	for (i = 0; i < ARRAY_SIZE(reservations); i++) {
+		heap_create(&heap, reservations[i], reservations[i]);
+		CHECK(!pheap_core_alloc_batch(&heap.core, 64, PHEAP_CORE_EASY, 512, 64, &batch));
+		CHECK_CMP(batch.nr_blocks, ==, 512);
+		CHECK_CMP(batch.usable, ==, 64);
+		CHECK_CMP(batch.nr_groups, ==, 8);
+		for (j = 0; j < 8; j++)
+			CHECK_CMP(batch.groups[j].mask, ==, U64_MAX);
+		pheap_core_free_groups(&heap.core, &batch);
+		heap.nr_allocs += 512;
+		heap_check(&heap);
+		heap_destroy(&heap);
+	}
+}
+
+/* Holes: one block per group, and an end when there is no room for another. */
+static void batch_ends_when_groups_do(void)
+{
+	u32 i, j;
+
+	for (i = 0; i < ARRAY_SIZE(reservations); i++) {
+		heap_create(&heap, reservations[i], reservations[i]);
+		for (j = 0; heap_try(&heap, 1024, 16, PHEAP_CORE_EASY) >= 0; j++)
+			;
+		/* Every other block, from the last on: each has a word or run of its own. */
+		for (j = heap.nr_blocks & ~1U; j; j -= 2)
+			heap_free(&heap, j - 1);
+		CHECK_CMP(heap_try_batch(&heap, 1024, PHEAP_CORE_EASY, 512, 1), <=, 16);
+		CHECK(heap_try_batch(&heap, 1024, PHEAP_CORE_EASY, 3, 2) > 0);
+		heap_check(&heap);
+		heap_destroy(&heap);
+	}
+}
+
+/* The last of the heap is served too, one by one. */
+static void batches_until_full(void)
+{
+	u32 i, percent;
+
+	for (i = 0; i < ARRAY_SIZE(reservations); i++) {
+		heap_create(&heap, reservations[i], PAGE_SIZE);
+		while (heap_alloc_batch(&heap, 100, 100, 64) > 0)
+			;
+		CHECK_CMP(heap_committed(&heap), ==, reservations[i]);
+		CHECK(heap_try(&heap, 100, 16, PHEAP_CORE_LAST) == -ENOSPC);
+		percent = heap.usable * 100 / heap.reserved;
+		CHECK_CMP(percent, >=, 95);
+		heap_check(&heap);
+		heap_destroy(&heap);
+	}
+}
+
+/* Without a spare the smallest classes cannot have a span; a batch stays of one size. */
+static void batch_without_spares(void)
+{
+	int nr;
+
+	heap_create(&heap, 2 * MIB, 2 * MIB);
+	nr = heap_try_batch(&heap, 16, PHEAP_CORE_EASY, 10, 64);
+	CHECK_CMP(nr, ==, 10);
+	CHECK_CMP(heap.blocks[0].usable, ==, 16);
+	heap.spares = false;
+	/* What is left of the span, then blocks of 64. */
+	while (heap_try_batch(&heap, 16, PHEAP_CORE_EASY, 512, 64) > 0 &&
+	       heap.blocks[heap.nr_blocks - 1].usable == 16)
+		;
+	CHECK_CMP(heap.blocks[heap.nr_blocks - 1].usable, ==, 64);
+	heap_check(&heap);
+	heap_destroy(&heap);
+}
+
+static void free_batch_refuses_what_is_no_block(void)
+{
+	u64 addrs[64];
+	u32 i, j;
+
+	for (i = 0; i < ARRAY_SIZE(reservations); i++) {
+		heap_create(&heap, reservations[i], reservations[i]);
+		CHECK_CMP(heap_alloc_batch(&heap, 48, 20, 64), ==, 20);
+		for (j = 0; j < 64; j++)
+			addrs[j] = j % 4 ? heap.base + j * 7919 : 0;
+		addrs[1] = heap.blocks[3].addr;
+		addrs[2] = heap.blocks[3].addr;		/* twice */
+		addrs[3] = heap.blocks[4].addr + 16;	/* inside */
+		addrs[5] = heap.base + heap.reserved;
+		addrs[6] = U64_MAX;
+		addrs[7] = heap.blocks[0].addr;
+		heap_free_batch(&heap, addrs, 64);
+		heap_check(&heap);
+		heap_free_batch(&heap, addrs, 0);
+		heap_destroy(&heap);
+	}
+}
+
 static void destroy_frees_what_lives(void)
 {
 	u32 i, j;
@@ -326,6 +453,12 @@ static const struct unit_test tests[] = {
 	UNIT_TEST(reset_of_nothing),
 	UNIT_TEST(reset_frees_everything),
 	UNIT_TEST(reset_in_steps),
+	UNIT_TEST(batches_of_every_size),
+	UNIT_TEST(batch_of_fresh_memory_has_full_groups),
+	UNIT_TEST(batch_ends_when_groups_do),
+	UNIT_TEST(batches_until_full),
+	UNIT_TEST(batch_without_spares),
+	UNIT_TEST(free_batch_refuses_what_is_no_block),
 	UNIT_TEST(destroy_frees_what_lives),
 };
 

@@ -72,6 +72,28 @@ static u64 some_addr(void)
 	return unit_random(&unit_rng);
 }
 
+/* A batch as large as a cache would take, mostly; a quarter as many frees, a few of them bad. */
+static void some_batch(const struct shape *shape)
+{
+	u64 addrs[64], bytes = some_size(shape);
+	u32 nr = unit_between(&unit_rng, 1, unit_between(&unit_rng, 0, 3) ? 64 : 512), i;
+
+	if (unit_between(&unit_rng, 0, 1) && bytes < 4096) {
+		heap_alloc_batch(&heap, bytes, nr, unit_between(&unit_rng, 1, 64));
+		return;
+	}
+	nr = unit_between(&unit_rng, 1, 64);
+	for (i = 0; i < nr; i++) {
+		u64 r = unit_between(&unit_rng, 0, 31);
+
+		if (r < 2 || !heap.nr_blocks)
+			addrs[i] = r ? some_addr() : 0;
+		else
+			addrs[i] = heap.blocks[unit_between(&unit_rng, 0, heap.nr_blocks - 1)].addr;
+	}
+	heap_free_batch(&heap, addrs, nr);
+}
+
 static void run(const struct shape *shape, u64 nr)
 {
 	u64 i, checks = 0;
@@ -87,6 +109,8 @@ static void run(const struct shape *shape, u64 nr)
 			allocs = unit_between(&unit_rng, 35, 65);
 		if (what < 4) {
 			heap_free_addr(&heap, some_addr());
+			if (what == 0)
+				some_batch(shape);
 		} else if (what < 4 + (96 * allocs) / 100) {
 			/* Now and then there is no memory for metadata. */
 			if (unit_between(&unit_rng, 0, 63) == 0)

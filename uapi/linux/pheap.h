@@ -100,6 +100,8 @@ struct pheap_ioc_info {
 #define PHEAP_FEATURE_NAMES (1ULL << 0)
 /* PHEAP_IOC_RESET is there. */
 #define PHEAP_FEATURE_RESET (1ULL << 1)
+/* PHEAP_IOC_ALLOC_BATCH and PHEAP_IOC_FREE_BATCH are there. */
+#define PHEAP_FEATURE_BATCH (1ULL << 2)
 
 /* PHEAP_IOC_CREATE and PHEAP_IOC_COMMIT: map the committed pages now, not at first touch. */
 #define PHEAP_COMMIT_POPULATE (1U << 0)
@@ -363,6 +365,90 @@ struct pheap_ioc_reset {
 	__aligned_u64 heap;
 };
 
+/* Blocks that one batch has at most, and groups that PHEAP_IOC_ALLOC_BATCH fills at most. */
+#define PHEAP_BATCH_BLOCKS 512
+#define PHEAP_BATCH_GROUPS 64
+
+/**
+ * struct pheap_group - up to 64 blocks of a batch
+ * @addr: address that the block of bit 0 has, or would have if it belonged to the batch
+ * @mask: the blocks of the batch: bit i is the block at @addr + i * usable_bytes
+ */
+struct pheap_group {
+	__aligned_u64 addr;
+	__aligned_u64 mask;
+};
+
+/**
+ * struct pheap_ioc_alloc_batch - PHEAP_IOC_ALLOC_BATCH: allocate blocks of one size
+ * @size: in: sizeof(struct pheap_ioc_alloc_batch)
+ * @flags: in: must be zero
+ * @heap: in: identifier
+ * @bytes: in: size wanted; 0 gives unique blocks
+ * @groups: in: address of an array of struct pheap_group
+ * @nr_groups: in: groups the array has room for, at least 1; out: groups filled, at most
+ *	PHEAP_BATCH_GROUPS
+ * @nr_blocks: in: blocks wanted, from 1 to PHEAP_BATCH_BLOCKS; out: blocks allocated, at least 1
+ * @usable_bytes: out: bytes that may be used in each of the blocks, at least @bytes
+ *
+ * The blocks are like those of PHEAP_IOC_ALLOC with an alignment of 16 and contents undefined, and
+ * are freed one by one in whatever way. All have the same usable size.
+ *
+ * There may be fewer than wanted: when the array is full, or when the committed part has no more
+ * blocks of the same usable size at hand. Only if it has not a single one is more committed. So
+ * success tells how many there are, and failure that there is none; nothing was allocated then,
+ * also if the array or the struct cannot be written (EFAULT).
+ *
+ * There if INFO has PHEAP_FEATURE_BATCH.
+ *
+ * Errors: EINVAL: @nr_groups or @nr_blocks is out of its domain; ENOSPC, ENOMEM, EDQUOT, EPERM: as
+ * for PHEAP_IOC_ALLOC.
+ */
+struct pheap_ioc_alloc_batch {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 heap;
+	__aligned_u64 bytes;
+	__aligned_u64 groups;
+	__u32 nr_groups;
+	__u32 nr_blocks;
+	__aligned_u64 usable_bytes;
+};
+
+/**
+ * struct pheap_ioc_free_batch - PHEAP_IOC_FREE_BATCH: free blocks
+ * @size: in: sizeof(struct pheap_ioc_free_batch)
+ * @flags: in: must be zero
+ * @heap: in: identifier
+ * @addrs: in: address of an array of addresses (__u64) of blocks of any size; an address of 0 is
+ *	allowed and does nothing
+ * @nr_addrs: in: entries of the array, from 1 to PHEAP_BATCH_BLOCKS; out: entries dealt with
+ * @nr_refused: out: entries that were refused
+ * @refused: out: bit i % 64 of word i / 64 is set if entry i was refused
+ *
+ * Each address is checked as by PHEAP_IOC_FREE. One that is not a live block of this heap is
+ * refused, counted in @bad_frees of struct pheap_ioc_stat, and changes nothing; the others are
+ * freed. That is a success: @nr_refused tells. Of an address that is there twice the second is
+ * refused.
+ *
+ * @nr_addrs comes back smaller only if the array cannot be read to its end: so many entries from
+ * the first on were dealt with, the others not at all. Nothing is freed if the struct cannot be
+ * written, or nothing of the array can be read (EFAULT).
+ *
+ * There if INFO has PHEAP_FEATURE_BATCH.
+ *
+ * Errors: EINVAL: @nr_addrs is out of its domain.
+ */
+struct pheap_ioc_free_batch {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 heap;
+	__aligned_u64 addrs;
+	__u32 nr_addrs;
+	__u32 nr_refused;
+	__aligned_u64 refused[PHEAP_BATCH_BLOCKS / 64];
+};
+
 #define PHEAP_IOC_INFO		_IO(PHEAP_IOC_TYPE, 0x00)
 #define PHEAP_IOC_CREATE	_IO(PHEAP_IOC_TYPE, 0x01)
 #define PHEAP_IOC_DESTROY	_IO(PHEAP_IOC_TYPE, 0x02)
@@ -373,5 +459,7 @@ struct pheap_ioc_reset {
 #define PHEAP_IOC_COMMIT	_IO(PHEAP_IOC_TYPE, 0x07)
 #define PHEAP_IOC_LIST		_IO(PHEAP_IOC_TYPE, 0x08)
 #define PHEAP_IOC_RESET		_IO(PHEAP_IOC_TYPE, 0x09)
+#define PHEAP_IOC_ALLOC_BATCH	_IO(PHEAP_IOC_TYPE, 0x0a)
+#define PHEAP_IOC_FREE_BATCH	_IO(PHEAP_IOC_TYPE, 0x0b)
 
 #endif /* _UAPI_LINUX_PHEAP_H */

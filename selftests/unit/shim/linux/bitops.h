@@ -20,4 +20,9 @@ static inline int fls64(unsigned long long word)
 	return word ? 64 - __builtin_clzll(word) : 0;
 }
 
+static inline unsigned int hweight64(unsigned long long word)
+{
+	return __builtin_popcountll(word);
+}
+
 #endif /* _SHIM_LINUX_BITOPS_H */
