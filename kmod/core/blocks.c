@@ -440,23 +440,25 @@ struct block {
 	u64 bit;
 };
 
-/* Find the live block that starts at @offset, if there is one; @page is the page of @offset. */
-static __always_inline bool find_block(const struct pheap_core *core, u32 page, u64 offset,
-				       struct block *block)
+/* The span that @page is of: its first page, or PHEAP_NONE. */
+static __always_inline u32 find_span(const struct pheap_core *core, u32 page)
+{
+	const struct pheap_page *desc = pheap_page(core, page);
+
+	if (desc->kind == PHEAP_PAGE_SPAN_PART)
+		return page - desc->len;
+	return desc->kind == PHEAP_PAGE_SPAN ? page : PHEAP_NONE;
+}
+
+/* Find the live block of a span that starts at @offset, if there is one. */
+static __always_inline bool find_in_span(const struct pheap_core *core, u32 page, u64 offset,
+					 struct block *block)
 {
 	struct pheap_page *desc = pheap_page(core, page);
-	const struct pheap_class *c;
-	u32 in_span, nr;
+	const struct pheap_class *c = &pheap_classes[desc->class];
+	u32 in_span = offset - ((u64)page << PAGE_SHIFT);
+	u32 nr = ((u64)in_span * c->reciprocal) >> 32;
 
-	if (desc->kind == PHEAP_PAGE_SPAN_PART) {
-		page -= desc->len;
-		desc = pheap_page(core, page);
-	} else if (desc->kind != PHEAP_PAGE_SPAN) {
-		return false;
-	}
-	c = &pheap_classes[desc->class];
-	in_span = offset - ((u64)page << PAGE_SHIFT);
-	nr = ((u64)in_span * c->reciprocal) >> 32;
 	if (nr * c->bytes != in_span || in_span + c->bytes > desc->len << PAGE_SHIFT)
 		return false;
 	block->page = page;
@@ -464,6 +466,14 @@ static __always_inline bool find_block(const struct pheap_core *core, u32 page, 
 	block->word = span_word(core, page, desc->class, nr / 64);
 	block->bit = 1ULL << (nr % 64);
 	return !(*block->word & block->bit);
+}
+
+/* Find the live block that starts at @offset, if there is one; @page is the page of @offset. */
+static __always_inline bool find_block(const struct pheap_core *core, u32 page, u64 offset,
+				       struct block *block)
+{
+	page = find_span(core, page);
+	return page != PHEAP_NONE && find_in_span(core, page, offset, block);
 }
 
 static bool is_run(const struct pheap_core *core, u32 page, u64 offset)
@@ -517,13 +527,32 @@ static noinline int free_run(struct pheap_core *core, u32 page, u64 *usable)
 	return 0;
 }
 
+/* The bits of @nr blocks were set. Always 0. */
+static __always_inline int blocks_given(struct pheap_core *core, u32 page, struct pheap_page *desc,
+					u32 nr)
+{
+	const struct pheap_class *c = &pheap_classes[desc->class];
+	u32 nfree = desc->nfree;
+	bool moves = !nfree || list_number(c, nfree) != list_number(c, nfree + nr);
+
+	desc->nfree = nfree + nr;
+	if (nfree + nr == nr_blocks_in(desc->len, desc->class)) {
+		u32 *kept = &core->pages.lists->empty[desc->class];
+
+		/* The case of a lone block, which is to be fast. */
+		if (*kept == PHEAP_NONE && !moves) {
+			*kept = page;
+			return 0;
+		}
+		return span_emptied(core, page, nfree);
+	}
+	return moves ? span_moved(core, page, nfree) : 0;
+}
+
 int pheap_blocks_free(struct pheap_core *core, u64 offset, u64 *usable)
 {
 	u32 page = offset >> PAGE_SHIFT;
-	const struct pheap_class *c;
 	struct block block;
-	bool moves;
-	u32 nfree;
 
 	if (!find_block(core, page, offset, &block)) {
 		if (!is_run(core, page, offset))
@@ -531,21 +560,74 @@ int pheap_blocks_free(struct pheap_core *core, u64 offset, u64 *usable)
 		return free_run(core, page, usable);
 	}
 	*block.word |= block.bit;
-	c = &pheap_classes[block.desc->class];
-	*usable = c->bytes;
-	nfree = block.desc->nfree++;
-	moves = !nfree || list_number(c, nfree) != list_number(c, nfree + 1);
-	if (nfree + 1 == nr_blocks_in(block.desc->len, block.desc->class)) {
-		u32 *kept = &core->pages.lists->empty[block.desc->class];
+	*usable = pheap_classes[block.desc->class].bytes;
+	return blocks_given(core, block.page, block.desc, 1);
+}
 
-		/* The case of a lone block, which is to be fast. */
-		if (*kept == PHEAP_NONE && !moves) {
-			*kept = block.page;
-			return 0;
+/* The same, and their size; for batches, which look at the span once. */
+static u64 span_given(struct pheap_core *core, u32 page, u32 nr)
+{
+	struct pheap_page *desc;
+	u64 bytes;
+
+	if (!nr)
+		return 0;
+	desc = pheap_page(core, page);
+	bytes = (u64)nr * pheap_classes[desc->class].bytes;
+	blocks_given(core, page, desc, nr);
+	return bytes;
+}
+
+u64 pheap_blocks_free_batch(struct pheap_core *core, const u64 *addrs, u32 nr, u32 *nr_freed,
+			    u64 *freed_bytes)
+{
+	/* The span that the last address was in, and how many of its bits were set. */
+	u32 span = PHEAP_NONE, given = 0, freed = 0, i;
+	u64 start = 0, bytes = 0, sum = 0, refused = 0;
+	struct block block;
+
+	for (i = 0; i < nr; i++) {
+		u64 offset = addrs[i] - core->base;
+
+		if (!addrs[i])
+			continue;
+		if (offset - start >= bytes) {
+			u32 page = offset >> PAGE_SHIFT;
+			u64 usable;
+
+			/* It may end here. */
+			sum += span_given(core, span, given);
+			freed += given;
+			given = 0;
+			bytes = 0;
+			if (offset >> PAGE_SHIFT >= core->nr_pages) {
+				refused |= 1ULL << i;
+				continue;
+			}
+			span = find_span(core, page);
+			if (span == PHEAP_NONE) {
+				if (!is_run(core, page, offset)) {
+					refused |= 1ULL << i;
+					continue;
+				}
+				free_run(core, page, &usable);
+				sum += usable;
+				freed++;
+				continue;
+			}
+			start = (u64)span << PAGE_SHIFT;
+			bytes = (u64)pheap_page(core, span)->len << PAGE_SHIFT;
 		}
-		return span_emptied(core, block.page, nfree);
+		if (find_in_span(core, span, offset, &block)) {
+			*block.word |= block.bit;
+			given++;
+		} else {
+			refused |= 1ULL << i;
+		}
 	}
-	return moves ? span_moved(core, block.page, nfree) : 0;
+	*freed_bytes = sum + span_given(core, span, given);
+	*nr_freed = freed + given;
+	return refused;
 }
 
 void pheap_blocks_reset(struct pheap_core *core)

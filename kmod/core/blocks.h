@@ -59,6 +59,20 @@ u64 pheap_blocks_need(const struct pheap_core *core, u64 bytes, u64 align);
 int pheap_blocks_free(struct pheap_core *core, u64 offset, u64 *usable);
 
 /**
+ * pheap_blocks_free_batch() - free blocks and runs, fast if successive ones are of one span
+ * @core: a pages heap
+ * @addrs: any numbers; 0 is skipped
+ * @nr: how many, at most 64
+ * @nr_freed: where to put how many were freed
+ * @freed_bytes: where to put the sum of their sizes
+ *
+ * Context: Locked.
+ * Return: One bit for each of @addrs that was refused.
+ */
+u64 pheap_blocks_free_batch(struct pheap_core *core, const u64 *addrs, u32 nr, u32 *nr_freed,
+			    u64 *freed_bytes);
+
+/**
  * pheap_blocks_reset() - forget all blocks and free runs
  * @core: a pages heap with no page that counts as committed; its lists are those of before
  *

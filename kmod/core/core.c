@@ -196,9 +196,15 @@ int pheap_core_free(struct pheap_core *core, u64 addr)
 
 u64 pheap_core_free_batch(struct pheap_core *core, const u64 *addrs, u32 nr)
 {
-	u64 refused = 0;
+	u64 refused = 0, bytes;
 	u32 i;
 
+	if (!is_units(core)) {
+		refused = pheap_blocks_free_batch(core, addrs, nr, &i, &bytes);
+		core->allocated_bytes -= bytes;
+		core->nr_frees += i;
+		return refused;
+	}
 	for (i = 0; i < nr; i++)
 		if (addrs[i] && unlikely(pheap_core_free(core, addrs[i])))
 			refused |= 1ULL << i;
