@@ -8,7 +8,7 @@
 KDIR    ?= /lib/modules/$(shell uname -r)/build
 # The text that `make demo` indexes.
 FILE    ?=
-# The kernel that `make demo` boots.
+# The kernel that `make demo` and `make bench` boot.
 K       ?= 6.1
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -32,6 +32,10 @@ help:
 	@echo '  make check-debug                 the tests on a kernel that watches (builds it once)'
 	@echo '  make unit                        the allocator in user space'
 	@echo '  make style                       checkpatch, sparse, kernel-doc, shellcheck, ...'
+	@echo
+	@echo 'Measure (beside other heaps; see bench/README.md):'
+	@echo '  make bench [K=6.12]              instructions, in a virtual machine'
+	@echo '  make bench-native                time, natively, with a stub of the kernel'
 	@echo
 	@echo 'Build and install:'
 	@echo '  make [KDIR=kernel-build-tree]    module for the running (or that) kernel, library'
@@ -105,6 +109,24 @@ unit:
 .PHONY: style
 style:
 	@tools/style
+
+#
+# Measuring
+#
+
+.PHONY: bench
+bench:
+	@tools/setup build bench vm-$(K)
+	@$(MAKE) lib module-$(K)
+	@$(MAKE) -C bench O=../build/bench LIB=../build/lib
+	@bench/run vm $(K)
+
+.PHONY: bench-native
+bench-native:
+	@tools/setup build bench
+	@$(MAKE) lib
+	@$(MAKE) -C bench O=../build/bench LIB=../build/lib
+	@bench/run native
 
 #
 # Installing
