@@ -89,10 +89,13 @@ static void pheap_vma_open(struct vm_area_struct *vma)
 	if (vma->vm_mm != heap->ctx->mm) {
 		/*
 		 * MADV_DOFORK made fork copy the VMA. Nothing of what it maps shall be copied, nor
-		 * held.
+		 * held. Early 6.1 kernels have copied already when they call this: all that maps
+		 * these addresses of the file starts anew, the owner by a fault.
 		 */
 		vm_flags_set(vma, VM_WIPEONFORK);
 		vma->vm_private_data = NULL;
+		unmap_mapping_range(vma->vm_file->f_mapping, (loff_t)vma->vm_pgoff << PAGE_SHIFT,
+				    vma->vm_end - vma->vm_start, 1);
 		return;
 	}
 	pheap_get(heap);

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include "kselftest_harness.h"
 
-#define NR_COMMANDS	9
+#define NR_COMMANDS	12
 
 #ifndef __NR_mseal
 #define __NR_mseal 462

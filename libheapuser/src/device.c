@@ -25,7 +25,7 @@
 #define DEVICE_PATH	"/dev/pheap"
 
 /* How often a call opens the device before it gives up against a thread that keeps closing it. */
-#define MAX_REOPENS	16
+#define MAX_REOPENS	256
 
 /*
  * The device number in the upper half, descriptor + 1 in the lower; 0: none. One word, so that a
